@@ -1,0 +1,3 @@
+"""Heedful: language models that heed human feedback."""
+
+__version__ = "0.1.0"

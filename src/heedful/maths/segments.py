@@ -1,0 +1,21 @@
+"""Sums and means over ragged segments.  Axes: `N` tokens, `B` segments (responses)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def segment_sum(values: Float[Tensor, " N"], lengths: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Sum of each run of `lengths[i]` consecutive values; an empty run sums to 0.
+
+    Runs are contiguous, so the order of additions is fixed and the result is the same bits every time, on GPUs too
+    (an `index_add` there is not).
+    """
+    return torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True, initial=0)
+
+
+def segment_mean(values: Float[Tensor, " N"], lengths: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Mean of each run of `lengths[i]` consecutive values; an empty run has mean 0, not NaN."""
+    return segment_sum(values, lengths) / lengths.clamp(min=1)

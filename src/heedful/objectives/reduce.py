@@ -1,0 +1,224 @@
+"""From what an objective returns to one loss: the only place where anything is summed or divided.
+
+An objective returns *unreduced* values.  Every term is divided once, by its own weight summed over the whole optimizer
+step (all packs, all ranks), so the loss does not depend on micro-batches, packing or the number of devices.
+
+    loss = Σ_terms  Σ_i w_i·v_i / Σ_step w_i
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from heedful.objectives.views import Batch, Lists, MissingColumn, Pairs, Singles, Tokens, View
+
+VIEWS: dict[str, type[View]] = {view.__name__: view for view in (Tokens, Singles, Pairs, Lists)}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named part of a loss.
+
+    values: unreduced, one a unit.
+    weights: how much each unit counts (default 1); may depend on the data, never on the model's outputs.
+    over: what a unit is: tokens, responses, pairs or groups; the view's own unit if left out.
+    trainee: whose parameters it trains.
+    """
+
+    values: Float[Tensor, " U"]
+    weights: Float[Tensor, " U"] | None = None
+    over: str | None = None
+    trainee: str = "policy"
+
+    @property
+    def weight_sum(self) -> Float[Tensor, ""]:
+        """Σ w over this part of the step."""
+        if self.weights is None:
+            return torch.tensor(float(self.values.numel()), dtype=torch.float64, device=self.values.device)
+        return self.weights.detach().double().sum()
+
+    @property
+    def numerator(self) -> Float[Tensor, ""]:
+        """Σ w·v over this part of the step."""
+        return self.values.sum() if self.weights is None else (self.values * self.weights).sum()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an objective gave for one batch: terms with gradients, metrics without, and its running state."""
+
+    terms: dict[str, Term]
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    """Unreduced and detached; each is averaged once over the whole step."""
+    state: dict[str, Tensor] | None = None
+
+
+def statistics(**functions: Callable[..., Tensor]) -> Callable[[Callable], Callable]:
+    """Declare numbers that an objective needs from the *whole step* before its first gradient.
+
+    Each is a function of a `Singles` view of the mismatched answers, giving one value a response; the loop averages
+    it over all packs and ranks without gradient and hands the mean to the objective as a positional parameter of the
+    same name.  (KTO's reference point is one.)
+    """
+
+    def declare(objective: Callable) -> Callable:
+        objective.statistics = functions  # type: ignore[attr-defined]
+        return objective
+
+    return declare
+
+
+def whole_step(objective: Callable) -> Callable:
+    """Mark an objective whose terms couple all examples of a step (an undetached batch mean, a sort).
+
+    The loop then runs a step in two passes: log-probabilities of every pack without gradient, the objective on all of
+    them at once, and a second forward that carries dL/dlogp back.  One pass suffices when a step is one pack.
+    """
+    objective.whole_step = True  # type: ignore[attr-defined]
+    return objective
+
+
+@dataclass(frozen=True)
+class Objective:
+    """An objective with its settings bound: what the loop calls."""
+
+    name: str
+    function: Callable
+    settings: Mapping[str, Any]
+
+    @property
+    def view(self) -> type[View]:
+        """The type of the function's first argument: what data it needs."""
+        return view_of(self.function)
+
+    @property
+    def statistics(self) -> dict[str, Callable]:
+        """Declared by `@statistics`."""
+        return getattr(self.function, "statistics", {})
+
+    @property
+    def whole_step(self) -> bool:
+        """Declared by `@whole_step`."""
+        return getattr(self.function, "whole_step", False)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether it takes and returns running state."""
+        return "state" in inspect.signature(self.function).parameters
+
+    def __call__(
+        self, batch: Batch, stats: Mapping[str, Tensor] | None = None, state: dict[str, Tensor] | None = None
+    ) -> Outcome:
+        view = self.view(batch)
+        extra: dict[str, Any] = {name: (stats or {})[name] for name in self.statistics}
+        if self.stateful:
+            extra["state"] = state or {}
+        return as_outcome(self.function(view, **extra, **self.settings), view.unit)
+
+
+def view_of(function: Callable) -> type[View]:
+    """The view a function's first parameter is annotated with.
+
+    Raises ValueError, naming the function, if it is none of Tokens, Singles, Pairs, Lists.
+    """
+    name = getattr(function, "__name__", str(function))
+    parameters = list(inspect.signature(function).parameters)
+    try:
+        hint = get_type_hints(function).get(parameters[0]) if parameters else None
+    except NameError as error:
+        raise ValueError(f"{name}: its annotations cannot be read ({error}); import what they name") from error
+    if isinstance(hint, type) and issubclass(hint, View) and hint is not View:
+        return hint
+    raise ValueError(f"{name}: annotate its first parameter with one of {', '.join(VIEWS)}, not {hint!r}")
+
+
+def as_outcome(result: Any, unit: str) -> Outcome:
+    """Accept every form an objective may return: values, a Term, a dict of them; then metrics; then state."""
+    parts = result if isinstance(result, tuple) else (result,)
+    if len(parts) > 3:
+        raise ValueError(f"an objective returns terms, metrics and state at most, not {len(parts)} things")
+    terms: Any = parts[0]
+    metrics: Any = parts[1] if len(parts) > 1 else {}
+    state: Any = parts[2] if len(parts) > 2 else None
+    named = terms if isinstance(terms, Mapping) else {"loss": terms}
+    full = {}
+    for name, term in named.items():
+        term = term if isinstance(term, Term) else Term(term)
+        if not isinstance(term.values, Tensor) or term.values.ndim != 1:
+            shape = tuple(term.values.shape) if isinstance(term.values, Tensor) else type(term.values).__name__
+            raise ValueError(f"term {name!r} must be a one-dimensional tensor of unreduced values, not {shape}")
+        if term.weights is not None and term.weights.shape != term.values.shape:
+            raise ValueError(
+                f"term {name!r} has {term.values.numel()} values but {term.weights.numel()} weights; give one a value"
+            )
+        full[name] = Term(term.values, term.weights, term.over or unit, term.trainee)
+    return Outcome(full, {k: v.detach() for k, v in metrics.items()}, state)
+
+
+def loss_of(outcome: Outcome, denominators: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+    """Σ over terms of this batch's numerator over the step's denominator.
+
+    denominators: for each term, Σ w over the whole step; a term that counts nothing in the whole step adds 0.
+    """
+    total = None
+    for name, term in outcome.terms.items():
+        denominator = denominators[name].to(term.values.dtype)
+        part = term.numerator / torch.where(denominator > 0, denominator, 1.0)
+        total = part if total is None else total + part
+    assert total is not None, "an objective has at least one term"
+    return total
+
+
+def toy_batch(*, absent: frozenset[str] = frozenset()) -> Batch:
+    """Two prompts with two responses each, every column present: what an objective is tried on before a run."""
+    lengths = torch.tensor([3, 2, 4, 3])
+    num_tokens = int(lengths.sum())
+    logps = -torch.linspace(0.2, 2.0, num_tokens, dtype=torch.float64)
+    tokens = {
+        "logps": logps.requires_grad_(),
+        "ref_logps": -torch.linspace(2.0, 0.3, num_tokens, dtype=torch.float64),
+        "entropy": torch.linspace(0.5, 1.5, num_tokens, dtype=torch.float64),
+        "values": torch.linspace(-0.2, 0.8, num_tokens, dtype=torch.float64, requires_grad=True),
+    }
+    rows = {
+        "scores": torch.tensor([0.7, -0.4, 0.1, -0.2], dtype=torch.float64, requires_grad=True),
+        "reward": torch.tensor([1.0, -1.0, 0.5, 0.0], dtype=torch.float64),
+        "cost": torch.tensor([-1.0, 1.0, -0.5, 0.5], dtype=torch.float64),
+        "desirable": torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64),
+        "chosen": torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64),
+        "safe": torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64),
+        "rank": torch.tensor([1.0, 2.0, 1.0, 2.0], dtype=torch.float64),
+        "weight": torch.ones(4, dtype=torch.float64),
+        "margin": torch.zeros(4, dtype=torch.float64),
+    }
+    return Batch(
+        lengths,
+        torch.tensor([0, 0, 1, 1]),
+        {k: v for k, v in tokens.items() if k not in absent},
+        {k: v for k, v in rows.items() if k not in absent},
+    )
+
+
+def needs(objective: Objective) -> frozenset[str]:
+    """Names of the columns an objective reads with these settings, found by calling it once on a toy batch."""
+    batch = toy_batch()
+    stats = {name: torch.zeros((), dtype=torch.float64) for name in objective.statistics}
+    try:
+        outcome = objective(batch, stats)
+        for function in objective.statistics.values():
+            function(Singles(batch))
+    except MissingColumn as error:
+        raise ValueError(
+            f"{objective.name} reads a column {error.args[0]!r} that no batch carries; "
+            f"there are {', '.join(sorted([*batch.tokens, *batch.responses]))}"
+        ) from error
+    if not any(term.values.requires_grad for term in outcome.terms.values()):
+        raise ValueError(f"{objective.name} returns values without a gradient: nothing would be trained")
+    return frozenset(batch.read)
