@@ -1,0 +1,30 @@
+"""Settings: the schema, reading it from YAML and `key=value`, and errors that name the key and suggest the right one.
+
+No torch here.  `load_train` is what the command uses; `load` does the same for any pydantic schema.
+"""
+
+from __future__ import annotations
+
+from heedful.config.dump import dump_yaml
+from heedful.config.load import build, load, load_train, merge, read_yaml
+from heedful.config.resume import RESUMABLE, resumed
+from heedful.config.schema import LoraConfig, ObjectiveConfig, TrainConfig
+from heedful.config.signature import settings_model
+from heedful.config.suggest import did_you_mean, suggest
+
+__all__ = [
+    "RESUMABLE",
+    "LoraConfig",
+    "ObjectiveConfig",
+    "TrainConfig",
+    "build",
+    "did_you_mean",
+    "dump_yaml",
+    "load",
+    "load_train",
+    "merge",
+    "read_yaml",
+    "resumed",
+    "settings_model",
+    "suggest",
+]

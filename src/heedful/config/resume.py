@@ -1,0 +1,50 @@
+"""Which settings may change when a run is resumed."""
+
+from __future__ import annotations
+
+from heedful.config.schema import TrainConfig
+from heedful.types import UserError
+
+RESUMABLE = frozenset(
+    {
+        "out",  # the folder may have been moved
+        "cache_dir",
+        "checkpoint_every",
+        "keep",
+        "num_bad_steps",
+        "resume",
+        "overwrite",
+        "track",
+        "track_project",
+        "track_name",
+        "track_group",
+        "track_tags",
+    }
+)
+"""Settings that touch neither the weights nor the metrics; every other one is refused when it differs."""
+
+FROZEN_AT_START = frozenset({"tokens_per_pack", "threads", "world_size", "device", "engine"})
+"""Settings whose `auto` was replaced by a value when the run began; `auto` on resume means that value."""
+
+
+def resumed(saved: TrainConfig, asked: TrainConfig) -> TrainConfig:
+    """The saved settings with whatever may change taken from `asked`.
+
+    Raises UserError that names every setting that may not change and does.
+    """
+    changed = []
+    for name in TrainConfig.model_fields:
+        old, new = getattr(saved, name), getattr(asked, name)
+        if old == new or name in RESUMABLE or (name in FROZEN_AT_START and new == "auto"):
+            continue
+        changed.append(f"{name} was {_shown(old)} and is now {_shown(new)}")
+    if changed:
+        raise UserError(
+            f"{asked.out}: the run there was started with other settings ({'; '.join(changed)}); "
+            "ask for the same ones, choose another out=, or start anew with overwrite=true"
+        )
+    return saved.model_copy(update={name: getattr(asked, name) for name in RESUMABLE})
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value)
