@@ -1,0 +1,1 @@
+"""From conversations to token streams: templates and masks, truncation, the token store, packs, sampler, data check."""

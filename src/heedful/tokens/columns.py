@@ -1,0 +1,39 @@
+"""The labels of an example as numbers per response, the form in which objectives read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from heedful.types import Example, Response
+
+NAN = float("nan")
+
+
+def _number(value: float | bool | None) -> float:
+    return NAN if value is None else float(value)
+
+
+def _is(index: int | None, k: int) -> float:
+    return NAN if index is None else float(index == k)
+
+
+COLUMNS: dict[str, Callable[[Example, Response, int], float]] = {
+    "reward": lambda example, response, k: _number(response.reward),
+    "cost": lambda example, response, k: _number(response.cost),
+    "desirable": lambda example, response, k: _number(response.desirable),
+    "safe": lambda example, response, k: _number(response.safe),
+    "severity": lambda example, response, k: _number(response.severity),
+    "rank": lambda example, response, k: _number(response.rank),
+    "weight": lambda example, response, k: _number(response.weight),
+    "chosen": lambda example, response, k: _is(example.better, k),
+    "safer": lambda example, response, k: _is(example.safer, k),
+    "margin": lambda example, response, k: _number(example.margin),
+    "strength": lambda example, response, k: _number(example.strength),
+    "mismatched": lambda example, response, k: float(bool(response.extra.get("mismatched", False))),
+}
+"""Name to value of response `k` of an example.  Absent labels are NaN; labels of the example are repeated on each."""
+
+
+def row_of(example: Example, response: Response, k: int) -> list[float]:
+    """The values of every column, in the order of `COLUMNS`, for response `k`."""
+    return [value(example, response, k) for value in COLUMNS.values()]
