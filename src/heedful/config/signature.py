@@ -54,12 +54,20 @@ def settings_model(function: Callable[..., Any]) -> type[Settings]:
 
 
 def descriptions(function: Callable[..., Any]) -> dict[str, str]:
-    """The docstring's `name: what it does` paragraphs, one line each."""
-    found: dict[str, str] = {}
-    doc = inspect.getdoc(function) or ""
-    for name, text in re.findall(r"^([a-z_][a-z0-9_]*): +(.+(?:\n(?:[ \t]+\S|[^\s:]+ ).*)*)", doc, re.MULTILINE):
-        found[name] = " ".join(text.split())
-    return found
+    """The docstring's `name: what it does` and `one, other: …` paragraphs, each on one line."""
+    found: dict[str, list[str]] = {}
+    names: list[str] = []
+    for line in (inspect.getdoc(function) or "").splitlines():
+        start = re.match(r"([a-z_][a-z0-9_]*(?:, [a-z_][a-z0-9_]*)*): +\S", line)
+        if start:
+            names = start[1].split(", ")
+            found |= {name: [line[start.end() - 1 :]] for name in names}
+        elif line.strip():
+            for name in names:
+                found[name].append(line.strip())
+        else:
+            names = []
+    return {name: " ".join(lines) for name, lines in found.items()}
 
 
 def _resolved(function: Callable[..., Any], parameter: inspect.Parameter, name: str) -> Any:

@@ -1,0 +1,47 @@
+"""`heed sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def sample(
+    model: Annotated[str, Parameter(help="a language model: hub name, folder, run folder or checkpoint")],
+    prompts: Annotated[str, Parameter(help="file, folder, hub name or mixture; its responses are not used")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="JSON Lines file to write")] = Path("samples.jsonl"),
+    samples_per_prompt: Annotated[int, Parameter(help="answers to each prompt")] = 1,
+    max_new_tokens: Annotated[
+        int, Parameter(help="most tokens of an answer; an answer cut there counts as unfinished")
+    ] = 256,
+    temperature: Annotated[float, Parameter(help="larger is more varied; 0 takes the likeliest token")] = 1.0,
+    top_p: Annotated[float, Parameter(help="keep the likeliest tokens of this total probability; 1 keeps all")] = 1.0,
+    top_k: Annotated[int | None, Parameter(help="keep this many of the likeliest tokens; all without")] = None,
+    seed: Annotated[
+        int, Parameter(help="seed; a sample depends on it, its prompt and its number, not on its neighbours")
+    ] = 0,
+) -> None:
+    """Sample answers of a model to the prompts of a file.
+
+    Example:
+
+      heed sample runs/dpo prompts.jsonl --samples-per-prompt 4 --temperature 0.7 --out samples.jsonl
+    """
+    from heedful.workflows.sampling import sample as run
+
+    run(
+        model,
+        prompts,
+        out,
+        samples_per_prompt=samples_per_prompt,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        seed=seed,
+    )
+    print(f"Wrote {out}: every prompt with its answers. Next: heed score REWARD_MODEL {out}")

@@ -1,0 +1,57 @@
+"""`heed train`."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+from heedful.cli.words import ConfigFiles, DryRun, ObjectiveName, Word, resolve
+from heedful.config import TrainConfig
+
+
+def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None, dry_run: DryRun = False) -> None:
+    import heedful.training
+
+    settings = resolve(objective, words, config)
+    folder = heedful.training.train(settings, dry_run=dry_run)
+    if not dry_run:
+        use = "score" if objective == "reward" else "sample"
+        print(f"Wrote {folder}: the model in {folder}/final, its numbers in {folder}/metrics.jsonl.")
+        print(f"Next: heed {use} {folder} FILE   heed report {folder}")
+
+
+def settings_table() -> str:
+    """Every setting with its default and what it does, as `heed train --help` prints it."""
+    lines = []
+    for name, field in TrainConfig.model_fields.items():
+        default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+        lines.append(f"  {name} ({default})")
+        lines += wrap(field.description or "", 79, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _shown(default: object) -> str:
+    if default is None:
+        return "null"
+    if default == "":
+        return "made from the names"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+train.__doc__ = f"""Train a model on feedback by an objective, into a run folder that resumes where it was stopped.
+
+Examples:
+
+  heed train dpo model=my/model data=pairs.jsonl lr=5e-6 beta=0.1
+  heed train kto demo/kto --config mine.yaml out=runs/kto --dry-run
+  torchrun --nproc-per-node 2 -m heedful train sft model=M data=D engine=fsdp2
+
+Settings come from the recipe, then each --config file, then key=value words;
+they merge key by key and the later wins. An objective's own settings are
+objective.NAME=VALUE, or NAME=VALUE where only one setting has that name;
+heed objectives OBJECTIVE lists them.  In a file, settings stand beside the
+name:  objective: {{name: dpo, beta: 0.1}}.  A list is [a,b]; nothing is null.
+
+Settings (default): what they do
+
+{settings_table()}
+"""
