@@ -1,0 +1,6 @@
+"""Prompts to samples."""
+
+from heedful.rollouts.sampler import SamplingTemplate, in_order, sample
+from heedful.rollouts.settings import SamplingSettings
+
+__all__ = ["SamplingSettings", "SamplingTemplate", "in_order", "sample"]
