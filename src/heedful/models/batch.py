@@ -1,0 +1,76 @@
+"""A pack on a device, as the model reads it.
+
+Axes: `T` tokens, `G` trees (prompts), `B` responses, `N` trained response tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from heedful.models.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, eq=False)
+class PackTensors:
+    """What a forward needs of a pack.  All index tensors count flat tokens of the pack.
+
+    ids, positions: the tokens, and their places (restarting after the prompt for every response).
+    targets: trained response tokens; sources: the token that predicts each; response_of: whose they are.
+    last: the last token of each response.
+    layout: where the trees lie.  weight: 0.0 for a pack that only keeps ranks in step.
+    """
+
+    ids: Int[Tensor, " T"]
+    positions: Int[Tensor, " T"]
+    targets: Int[Tensor, " N"]
+    sources: Int[Tensor, " N"]
+    response_of: Int[Tensor, " N"]
+    last: Int[Tensor, " B"]
+    response_starts: Int[Tensor, " B"]
+    response_ends: Int[Tensor, " B"]
+    response_tree: Int[Tensor, " B"]
+    layout: Layout
+    weight: float = 1.0
+
+    @property
+    def num_responses(self) -> int:
+        return len(self.last)
+
+
+def to_tensors(pack: Any, device: torch.device | str = "cpu") -> PackTensors:
+    """Move a `tokens.packs.Pack` (numpy, flat) to a device."""
+
+    def move(values: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device, non_blocking=True)
+
+    positions = move(pack.positions)
+    starts, ends, trees = (_ints(pack.response_starts), _ints(pack.response_ends), _ints(pack.response_tree))
+    layout = Layout.build(
+        _ints(pack.tree_starts), _ints(pack.prompt_lengths), list(zip(starts, ends, strict=True)), trees, positions
+    )
+    return PackTensors(
+        ids=move(pack.ids),
+        positions=positions,
+        targets=move(pack.targets),
+        sources=move(pack.sources),
+        response_of=move(pack.response_of),
+        last=move(np.asarray(pack.response_ends) - 1),
+        response_starts=move(pack.response_starts),
+        response_ends=move(pack.response_ends),
+        response_tree=move(pack.response_tree),
+        layout=layout,
+        weight=float(pack.weight),
+    )
+
+
+def _ints(values: Sequence[int]) -> list[int]:
+    return [int(value) for value in values]
