@@ -75,11 +75,11 @@ def _resolved(function: Callable[..., Any], parameter: inspect.Parameter, name: 
     annotation = parameter.annotation
     if annotation is parameter.empty:
         raise UserError(f"{name}: the setting {parameter.name} has no type; write {parameter.name}: float = …")
-    if not isinstance(annotation, str):
-        return annotation
     inner = inspect.unwrap(function)
     scope = {**vars(builtins), **vars(typing), **getattr(inner, "__globals__", {})}
     try:
-        return eval(annotation, scope)
+        while isinstance(annotation, str):  # twice where it is quoted under `from __future__ import annotations`
+            annotation = eval(annotation, scope)
     except Exception as problem:
         raise UserError(f"{name}: the type {annotation} of {parameter.name} cannot be read: {problem}") from None
+    return annotation

@@ -53,13 +53,13 @@ OTHER_TOOLS = {
 def suggest(name: str, choices: Iterable[str], *, num: int = 1) -> list[str]:
     """The `num` choices nearest to `name`, best first; empty where nothing is near.
 
-    Hyphens, underscores and case do not count; a name that another trainer uses for one of the choices wins.
+    Hyphens, underscores and case do not count; names that other trainers use for one of the choices lead to it.
     """
-    known = {_plain(choice): choice for choice in choices}
-    alias = OTHER_TOOLS.get(name.replace("-", "_").lower())
-    first = [alias] if alias in known.values() else []
-    near = [known[match] for match in difflib.get_close_matches(_plain(name), known, n=num, cutoff=0.6)]
-    return [*first, *(choice for choice in near if choice not in first)][:num]
+    choices = list(choices)
+    known = {_plain(theirs): ours for theirs, ours in OTHER_TOOLS.items() if ours in choices}
+    known |= {_plain(choice): choice for choice in choices}
+    near = difflib.get_close_matches(_plain(name), known, n=num + 3, cutoff=0.6)
+    return list(dict.fromkeys(known[match] for match in near))[:num]
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
