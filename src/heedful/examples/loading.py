@@ -1,0 +1,189 @@
+"""From `data=` to Examples: the mixture, its sources and their readers, with a count of every row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from heedful.config.suggest import did_you_mean
+from heedful.examples.conversation import RowError, SkipRow
+from heedful.examples.hub import parse_hub_name
+from heedful.examples.mixture import MixtureItem, draw, parse_mixture
+from heedful.examples.readers import READERS, Reader, detect, find, registry
+from heedful.examples.sources import exists, open_source
+from heedful.types import Example, UserError
+
+
+@dataclass
+class SourceReport:
+    """What became of one source: rows = examples + dropped; `taken` of the examples went into the mixture."""
+
+    source: str
+    readers: list[str] = field(default_factory=list)
+    rows: int = 0
+    examples: int = 0
+    taken: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    first_dropped: dict[str, str] = field(default_factory=dict)
+    """Where each reason was met first."""
+    note: str | None = None
+
+    def drop(self, reason: str, origin: str) -> None:
+        self.dropped[reason] += 1
+        self.first_dropped.setdefault(reason, origin)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `data.json`."""
+        counts = {"rows": self.rows, "examples": self.examples, "taken": self.taken, "dropped": dict(self.dropped)}
+        return {"source": self.source, "readers": self.readers, **counts, "note": self.note}
+
+    def lines(self) -> list[str]:
+        """The report as lines for a person."""
+        head = f"{self.source}: {self.rows:,} rows read as {' and '.join(self.readers) or 'nothing'}"
+        taken = "" if self.taken == self.examples else f", {self.taken:,} taken"
+        dropped = [
+            f"  dropped {count:,}: {reason} (first at {self.first_dropped[reason]})"
+            for reason, count in self.dropped.most_common()
+        ]
+        return [f"{head}, {self.examples:,} examples{taken}", *dropped, *([f"  {self.note}"] if self.note else [])]
+
+
+@dataclass
+class LoadReport:
+    """The sources of a mixture, in its order."""
+
+    sources: list[SourceReport] = field(default_factory=list)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [source.to_json() for source in self.sources]
+
+    def lines(self) -> list[str]:
+        return [line for source in self.sources for line in source.lines()]
+
+
+def load(
+    data: Any, *, split: str = "train", seed: int = 0, readers: Sequence[str] = (), reader: str | None = None
+) -> list[Example]:
+    """The Examples of a mixture (see `mixture`), in its order.
+
+    data: a file, folder, hub name, reader, `NAME[:PROPORTION[:PATH]]`, a mapping, or a list of these.
+    split: `train`, `eval` (the validation split, or else the test split) or a split's own name.
+    seed: the run's seed; it decides which examples a proportion takes.
+    readers: the user's own readers, `FILE.py:FUNCTION`.
+    reader: the reader of every source that names none; without it each file's first row decides.
+    Raises UserError for anything that cannot be read, naming the file and line.
+    """
+    return load_with_report(data, split=split, seed=seed, readers=readers, reader=reader)[0]
+
+
+def load_with_report(
+    data: Any, *, split: str = "train", seed: int = 0, readers: Sequence[str] = (), reader: str | None = None
+) -> tuple[list[Example], LoadReport]:
+    """As `load`, with what became of every row of every source."""
+    known = registry(readers)
+    report = LoadReport()
+    examples: list[Example] = []
+    for index, item in enumerate(parse_mixture(data, exists)):
+        if item.is_dropped:
+            continue
+        source = SourceReport(str(item))
+        report.sources.append(source)
+        own = list(_read_item(item, split, known, reader, source))
+        if not own:
+            raise UserError(f"{item} holds no example{_reasons(source)}.")
+        taken = draw(len(own), item, index, seed).tolist()
+        source.taken = len(taken)
+        examples.extend(own[i] for i in taken)
+    if not examples:
+        raise UserError("data: every source of the mixture has the proportion 0; nothing is left.")
+    return examples, report
+
+
+def read(
+    where: str, *, split: str = "train", readers: Mapping[str, Reader] = READERS, reader: str | None = None
+) -> Iterator[Example]:
+    """The Examples of one source, one after the other: a file, folder, hub name or a user's reader."""
+    return _read_item(MixtureItem(where), split, readers, reader, SourceReport(where))
+
+
+def _reasons(source: SourceReport) -> str:
+    if not source.dropped:
+        return "; it is empty"
+    return ": " + "; ".join(f"{count} dropped: {reason}" for reason, count in source.dropped.most_common())
+
+
+def _read_item(
+    item: MixtureItem, split: str, known: Mapping[str, Reader], default: str | None, report: SourceReport
+) -> Iterator[Example]:
+    named = known.get(item.name) if not exists(item.name) else None
+    if named is not None and named.rows is not None:
+        rows = enumerate(named.rows(split, item.path), start=1)
+        yield from _convert(((f"{item.name}: row {n}", row) for n, row in rows), named, known, report)
+        return
+    where = item.path if named else item.name
+    if where is None:
+        raise UserError(f"the reader {item.name!r} needs a path: {item.name}::PATH.")
+    if item.path is not None and named is None:
+        raise UserError(_no_reader(item, known))
+    if named is None and not exists(where) and parse_hub_name(where) is None:
+        raise UserError(_no_source(where, known))
+    chosen = named or (find(default, known) if default else None)
+    rows, report.note = open_source(where, split, documents=chosen is not None and chosen.name == "text")
+    yield from _convert(rows, chosen, known, report)
+
+
+def _no_reader(item: MixtureItem, known: Mapping[str, Reader]) -> str:
+    near = did_you_mean(item.name, known)
+    return f"data: in NAME:PROPORTION:PATH, NAME must be a reader, and {item.name!r} is none{near}."
+
+
+def _no_source(where: str, known: Mapping[str, Reader]) -> str:
+    first, colon, rest = where.partition(":")
+    if colon and (first in known or exists(first)):
+        mend = f"; for a path after a reader write {first}::{rest}" if first in known else ""
+        return f"data: {rest.split(':')[0]!r} in {where!r} is no proportion (a number, a/b or n/-1){mend}."
+    near = did_you_mean(where, known)
+    return f"data: {where!r} is no file or folder, no reader and no hub name (org/name){near}."
+
+
+def _convert(
+    rows: Iterator[tuple[str, Any]], reader: Reader | None, known: Mapping[str, Reader], report: SourceReport
+) -> Iterator[Example]:
+    """Rows to Examples.  Without a reader the first row of every file chooses one."""
+    chosen, file = reader, None
+    for origin, row in rows:
+        report.rows += 1
+        try:
+            if reader is None and (chosen is None or _file(origin) != file):
+                file, chosen = _file(origin), detect(row, known)
+            assert chosen is not None
+            if chosen.name not in report.readers:
+                report.readers.append(chosen.name)
+            example = chosen.convert(row)
+            _check_unicode(example)
+        except SkipRow as reason:
+            report.drop(str(reason), origin)
+            continue
+        except RowError as error:
+            raise UserError(f"{origin}: {error}.") from None
+        if example.origin is None:
+            example.origin = origin
+        report.examples += 1
+        yield example
+
+
+def _file(origin: str) -> str:
+    """The file of an origin: `a.jsonl` of `a.jsonl:12` and `a.parquet` of `a.parquet: row 12`."""
+    return origin.rpartition(":")[0] or origin
+
+
+def _check_unicode(example: Example) -> None:
+    """JSON can hold halves of characters, which no tokenizer takes."""
+    for messages in (example.prompt, *(response.messages for response in example.responses)):
+        for message in messages:
+            try:
+                message.content.encode()
+            except UnicodeEncodeError:
+                raise SkipRow("a text with half a character (a lone surrogate)") from None

@@ -1,0 +1,60 @@
+"""From the name of a source (file, folder, hub data set) to its rows.  What exists here never touches the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from heedful.examples.folders import files_of, is_saved, saved_rows
+from heedful.examples.hub import hub_rows, parse_hub_name
+from heedful.examples.rows import OriginRow, rows_of
+from heedful.types import UserError
+
+
+def open_source(where: str, split: str, *, documents: bool = False) -> tuple[Iterator[OriginRow], str | None]:
+    """(rows of `where`, a note if another split than the one asked for is read).
+
+    where: a file, a folder or a hub name; `#split` at its end names a split of a folder or a hub data set.
+    documents: of a folder, the text files rather than the data files.
+    Raises UserError for a source that does not exist or cannot be opened.
+    """
+    path, chosen = _local(where)
+    if path is not None:
+        return _open_local(path, chosen or split, documents=documents)
+    hub = parse_hub_name(where)
+    if hub is None:
+        raise UserError(f"no such file or folder: {where!r}{_near(Path(where).expanduser())}.")
+    return hub_rows(hub, split)
+
+
+def exists(where: str) -> bool:
+    """Whether `where` (with or without a `#split`) is a file or folder here."""
+    return _local(where)[0] is not None
+
+
+def _local(where: str) -> tuple[Path | None, str | None]:
+    """(the file or folder of that name, the split its name ends in); (None, None) if there is none here."""
+    base, hash_mark, split = where.rpartition("#")
+    for text, chosen in ((where, None), (base, split)) if hash_mark and base else ((where, None),):
+        path = Path(text).expanduser()
+        if text and path.exists():
+            return path, chosen
+    return None, None
+
+
+def _open_local(path: Path, split: str, *, documents: bool) -> tuple[Iterator[OriginRow], str | None]:
+    if path.is_file():
+        return rows_of(path), None
+    if is_saved(path) and not documents:
+        return saved_rows(path, split)
+    files, note = files_of(path, split, documents=documents)
+    return (row for file in files for row in rows_of(file)), note
+
+
+def _near(path: Path) -> str:
+    """A file with nearly that name in the folder it was looked for."""
+    from heedful.config.suggest import did_you_mean
+
+    if not path.parent.is_dir():
+        return f" (there is no folder {str(path.parent)!r})"
+    return did_you_mean(path.name, [sibling.name for sibling in path.parent.iterdir()])
