@@ -18,8 +18,8 @@ class BufferLayer(CacheLayerMixin):
     """Keys and values of one layer in buffers (rows, H, capacity, D), of which `length` slots are filled."""
 
     is_sliding = False
-    keys: Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
-    values: Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
+    keys: Tensor
+    values: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class BufferLayer(CacheLayerMixin):
             new[:, :, : self.length] = old[:, :, : self.length].index_select(0, beam_idx)
             return new
 
-        self.keys, self.values = selected(self.keys), selected(self.values)
+        self.keys, self.values = selected(self.keys), selected(self.values)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0

@@ -1,0 +1,79 @@
+"""Scores of Python code.  What is judged is prompt + response, as a function's header and the body sampled for it."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+PEP8_FAILURE = 10.0
+"""What a body that is empty, unfinished or does not parse counts: a violation in every ten characters."""
+
+
+def pep8(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """PEP 8 violations per 100 characters of the response, by pycodestyle's defaults; at most `PEP8_FAILURE`.
+
+    Only violations on the response's lines count, so that a prompt's own are nobody's.  A response that is empty, or
+    does not parse together with its prompt, counts `PEP8_FAILURE`: nothing can be tidy by not being Python.
+    (Korbak et al. 2023, arXiv:2302.08582, count the empty and the broken text 0.)
+    """
+    return [_pep8(p, r) for p, r in zip(prompts, responses, strict=True)]
+
+
+def parses(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """1 if prompt + response is Python that parses and the response says something, else 0."""
+    return [float(_parses(p, r)) for p, r in zip(prompts, responses, strict=True)]
+
+
+def _pep8(prompt: str, response: str) -> float:
+    if not _parses(prompt, response):
+        return PEP8_FAILURE
+    return min(100.0 * len(violations(prompt, response)) / len(response), PEP8_FAILURE)
+
+
+def _parses(prompt: str, response: str) -> bool:
+    if not response.strip():
+        return False
+    try:
+        with warnings.catch_warnings():  # invalid escapes and the like are warnings to a terminal, not to us
+            warnings.simplefilter("ignore")
+            ast.parse(prompt + response)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def violations(prompt: str, response: str) -> list[str]:
+    """The codes of pycodestyle's violations on the lines of the response, in its order of finding them."""
+    import pycodestyle
+
+    options, report_type = _style()
+    report = report_type(options)
+    lines = (prompt + response).splitlines(keepends=True)
+    pycodestyle.Checker(lines=lines, options=options, report=report).check_all()
+    first = prompt.count("\n") + 1
+    return [code for line, code in report.found if line >= first]
+
+
+@cache
+def _style() -> tuple[Any, type]:
+    """Options and report class, made once: building them takes longer than checking a function."""
+    import pycodestyle
+
+    class Found(pycodestyle.BaseReport):
+        """Keeps every violation; pycodestyle's own reports keep the first of a kind."""
+
+        def __init__(self, options: Any) -> None:
+            super().__init__(options)
+            self.found: list[tuple[int, str]] = []
+
+        def error(self, line_number: int, offset: int, text: str, check: Any) -> str | None:
+            code = text[:4]
+            if not self._ignore_code(code):
+                self.found.append((line_number, code))
+            return code
+
+    # No configuration file: a score must not depend on the folder it is computed in.
+    return pycodestyle.StyleGuide(config_file=False, quiet=2).options, Found

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from heedful.scorers import SCORERS, Scorer, get
+from heedful.types import TEXT, Message, Rollout, RunError, UserError
+
+
+def rollout(text: str, finished: bool = True) -> Rollout:
+    return Rollout([Message(TEXT, "def f():\n")], text, [1], [2], None, finished, 0, 0, 0)
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_every_scorer_gives_one_number_a_response(name):
+    assert len(SCORERS[name](["def f():\n"] * 3, ["    pass\n", "", "    x=1\n"])) == 3
+    assert SCORERS[name]([], []) == []
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_failure_is_not_better_than_anything_judged(name):
+    scorer = SCORERS[name]
+    if scorer.failure is None:
+        return
+    judged = scorer(["def f():\n"] * 3, ["    pass\n", "    x=1;y=2\n", "    return (\n"])
+    assert all(scorer.reward(scorer.failure) <= scorer.reward(score) for score in judged)
+
+
+def test_unfinished_and_empty_samples_are_failures():
+    assert SCORERS["pep8"].rollouts([rollout("    pass\n"), rollout("    pass\n", False), rollout("")]) == [0, 10, 10]
+    assert SCORERS["parses"].rollouts([rollout("    pass\n"), rollout("    pass\n", False), rollout(" ")]) == [1, 0, 0]
+
+
+def test_reward_is_larger_for_better():
+    assert SCORERS["pep8"].reward(3.0) == -3.0
+    assert SCORERS["length"].reward(3.0) == 3.0
+
+
+def test_a_users_function(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "def shouting(prompts, responses):\n    'Capitals.'\n    return [sum(map(str.isupper, r)) for r in responses]\n"
+        "shouting.lower_is_better = True\nshouting.failure = 99\n"
+    )
+    scorer = get(f"{path}:shouting")
+    assert scorer(["", ""], ["aBC", ""]) == [2, 99]
+    assert (scorer.name, scorer.lower_is_better, scorer.about) == ("shouting", True, "Capitals.")
+    with pytest.raises(UserError, match="no function 'nothing'"):
+        get(f"{path}:nothing")
+    path.write_text("import nonsense_that_is_not_there\n")
+    with pytest.raises(UserError, match="cannot be imported: ModuleNotFoundError"):
+        get(f"{path}:shouting")
+
+
+def test_names_that_are_not_there():
+    with pytest.raises(UserError, match="Did you mean 'pep8'"):
+        get("pep")
+    with pytest.raises(UserError, match="no file"):
+        get("nowhere.py:f")
+
+
+@pytest.mark.parametrize("returned", [[1.0], [1.0, float("nan")]])
+def test_a_function_that_returns_nonsense_ends_the_run(returned):
+    with pytest.raises(RunError, match="Scorer bad"):
+        Scorer("bad", lambda p, r: returned, False, None, "")(["a", "b"], ["c", "d"])
