@@ -21,6 +21,14 @@ class RunError(RuntimeError):
     """A run that failed for a reason that is not the user's command line.  The command exits with status 1."""
 
 
+class Interrupted(Exception):
+    """A run stopped by a signal, after saving.  The command exits with status 128 + the signal's number."""
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+
 @dataclass(slots=True)
 class Message:
     """One turn.

@@ -105,8 +105,8 @@ class Objective:
 
     @property
     def whole_step(self) -> bool:
-        """Declared by `@whole_step`."""
-        return getattr(self.function, "whole_step", False)
+        """Declared by `@whole_step`; running state is of the whole step too, never of one pack."""
+        return self.stateful or getattr(self.function, "whole_step", False)
 
     @property
     def stateful(self) -> bool:
@@ -141,7 +141,7 @@ def view_of(function: Callable) -> type[View]:
 
 def as_outcome(result: Any, unit: str) -> Outcome:
     """Accept every form an objective may return: values, a Term, a dict of them; then metrics; then state."""
-    parts = result if isinstance(result, tuple) else (result,)
+    parts = list(result) if isinstance(result, tuple) else [result]
     if len(parts) > 3:
         raise ValueError(f"an objective returns terms, metrics and state at most, not {len(parts)} things")
     terms: Any = parts[0]

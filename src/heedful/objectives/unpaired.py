@@ -39,7 +39,7 @@ def kto(
     ratio, desirable = singles.log_ratio, singles.desirable
     point = z.clamp(min=0)
     sign = torch.where(desirable, 1.0, -1.0).to(ratio.dtype)
-    weight = torch.where(desirable, desirable_weight, undesirable_weight).to(ratio.dtype)
+    weight = torch.where(desirable, ratio.new_tensor(desirable_weight), ratio.new_tensor(undesirable_weight))
     loss = weight * torch.sigmoid(-sign * beta * (ratio - point))
     rewards = beta * ratio.detach()
     return loss, {

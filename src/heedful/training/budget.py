@@ -1,0 +1,68 @@
+"""How many tokens go into one forward: chosen from memory once, then frozen in config.yaml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+import torch
+
+from heedful.types import RunError
+
+CPU_TOKENS, GPU_TOKENS = 4096, 32768
+"""Packs beyond these gain no speed: on a CPU they only leave the cache, on a GPU the kernels are already full."""
+
+BYTES_PER_PARAMETER = 16
+"""Weight, gradient and two moments, in fp32."""
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    """Memory that is free on the device now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def bytes_per_token(config: Any, checkpointing: bool) -> int:
+    """Activations that one token keeps for the backward pass, in bytes (fp32), estimated from the model's shape.
+
+    Per layer about 10 vectors of the model's width and 4 of the feed-forward's; with gradient checkpointing the
+    layer's input only.
+    """
+    width = int(getattr(config, "hidden_size", 768))
+    inner = int(getattr(config, "intermediate_size", None) or 4 * width)
+    layers = int(getattr(config, "num_hidden_layers", 12))
+    per_layer = width if checkpointing else 10 * width + 4 * inner
+    return 4 * (layers * per_layer + 14 * width)
+
+
+def choose_tokens_per_pack(
+    longest: int, num_parameters: int, model_config: Any, device: torch.device, world: int, *, checkpointing: bool
+) -> int:
+    """The largest useful budget that takes at most half of the memory left after weights and optimizer.
+
+    longest: tokens of the longest example, which must fit.  world: processes that share this machine's memory when
+    it is the CPU's.
+    """
+    free = free_memory_bytes(device) // (world if device.type == "cpu" else 1)
+    room = max(0, free - BYTES_PER_PARAMETER * num_parameters) // 2
+    affordable = room // bytes_per_token(model_config, checkpointing)
+    cap = GPU_TOKENS if device.type == "cuda" else CPU_TOKENS
+    return max(longest, min(cap, affordable // 128 * 128))
+
+
+def out_of_memory(error: BaseException, longest_pack: int, longest_example: int) -> RunError | None:
+    """The sentence for an error that means memory ran out, with a budget that would fit; None for any other error."""
+    text = str(error)
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text
+    if not known:
+        return None
+    half = max(longest_example, longest_pack // 2)
+    if half < longest_pack:
+        advice = f"set tokens_per_pack={half} (the longest pack had {longest_pack} tokens)"
+    else:
+        advice = (
+            f"the longest example alone has {longest_example} tokens: set gradient_checkpointing=true, "
+            f"or max_length={longest_example // 2}"
+        )
+    return RunError(f"Out of memory: {advice}, in a new run folder.")

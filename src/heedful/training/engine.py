@@ -1,0 +1,53 @@
+"""One module on one process, on several with DDP, or sharded with FSDP2: wrapping, whole states, loading them back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from heedful.models import PackedModel
+from heedful.training.trainee import plain_name
+from heedful.training.world import World
+
+
+def wrap(model: PackedModel, world: World) -> nn.Module:
+    """The module to call in training.  FSDP2 shards every layer, then the rest."""
+    if world.engine == "single":
+        return model
+    if world.engine == "ddp":
+        devices = [world.device] if world.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    for layer in model.layers:
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def unwrap(module: nn.Module) -> PackedModel:
+    """The PackedModel inside."""
+    inner = module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
+    assert isinstance(inner, PackedModel)
+    return inner
+
+
+def whole_state(model: PackedModel) -> dict[str, Tensor]:
+    """The model's tensors, whole, by name.  Every rank must call it: shards are gathered."""
+    return {
+        name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in model.state_dict().items()
+    }
+
+
+@torch.no_grad()
+def load_whole_state(model: PackedModel, state: dict[str, Tensor]) -> None:
+    """Put whole tensors into the model, sharded as it is.  Names must match."""
+    own = model.state_dict()
+    assert own.keys() == {plain_name(name) for name in state}, "a checkpoint of another model"
+    for name, value in state.items():
+        target = own[plain_name(name)]
+        if isinstance(target, DTensor):
+            value = distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
+        target.copy_(value)

@@ -1,0 +1,242 @@
+"""The loop.  It receives functions and is not subclassed: packs, an objective's step, trainees, a way to save."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heedful.config import TrainConfig
+from heedful.tokens.sampler import Sampler
+from heedful.training.batches import DataSource, StepBatch, step_batches
+from heedful.training.checkpoints import TrainerState, latest_checkpoint, prune_checkpoints, save_checkpoint
+from heedful.training.metrics import MetricsFile, peak_memory_bytes
+from heedful.training.progress import Progress
+from heedful.training.step import StepResult, StepRunner
+from heedful.training.trackers import Tracker
+from heedful.training.trainee import Trainee
+from heedful.training.world import World
+from heedful.types import Interrupted, RunError
+
+
+@dataclass
+class Loop:
+    """Everything one run holds while it goes on.
+
+    source, evaluation: training and evaluation data; trainer: what is restored on resume; running: the objective's
+    state; save_model: writes the model's folder (every rank calls it, the main one writes).
+    """
+
+    config: TrainConfig
+    world: World
+    run: Path
+    runner: StepRunner
+    trainees: dict[str, Trainee]
+    source: DataSource
+    sampler: Sampler
+    evaluation: DataSource | None
+    tokens_per_pack: int
+    trainer: TrainerState
+    running: dict[str, Tensor]
+    metrics: MetricsFile | None
+    tracker: Tracker | None
+    save_model: Callable[[Path], None]
+    progress: Progress
+    saved_step: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.saved_step = self.trainer.step
+
+    def __call__(self) -> None:
+        """Train from `trainer.step` to the end.
+
+        Raises Interrupted after a signal (the step was finished and saved), RunError after too many steps in a row
+        that were not finite.
+        """
+        if self.trainer.step == 0 and self.evaluation is not None and self.config.eval_every:
+            self.evaluate()
+        with interruption() as stopped:
+            steps = step_batches(
+                self.source, self.sampler, self.tokens_per_pack, self.world.rank, self.world.size, self.trainer.step
+            )
+            for step in steps:
+                self.one_step(step)
+                self.evaluate_and_save()
+                if self.world.any(stopped() is not None):
+                    self._leave(steps, stopped() or signal.SIGTERM)
+
+    def one_step(self, step: StepBatch) -> None:
+        """Gradients, clipping, the optimizers' step, one line of metrics."""
+        began = time.perf_counter()
+        number = self.trainer.step
+        for trainee in self.trainees.values():
+            trainee.optimizer.zero_grad(set_to_none=True)
+        seed = self.config.seed
+        self.runner.seed_forward = lambda pack: _seed_forward(seed, number, self.world.rank, pack)
+        result = self.runner(step, self.running)
+        row: dict[str, Any] = {"step": number + 1, "loss": result.loss}
+        norms = {name: trainee.gradient_norm() for name, trainee in self.trainees.items()}
+        if self._finite(result, norms):
+            for name, trainee in self.trainees.items():
+                row[_named("lr", name)] = trainee.set_lr(number)
+                trainee.clip_gradient(norms[name])
+                trainee.optimizer.step()
+            self.running = result.state or self.running
+            self.trainer.num_bad = 0
+        else:
+            self._skip(step, result, norms)
+            row["skipped"] = True
+        self.trainer.step += 1
+        self.trainer.tokens += step.num_tokens
+        row |= {_named("grad_norm", name): norm for name, norm in norms.items()}
+        self._report(row, step, result, time.perf_counter() - began)
+        if self.trainer.num_bad >= self.config.num_bad_steps:
+            raise RunError(
+                f"{self.trainer.num_bad} steps in a row had a loss or gradient that is not finite (the last is step "
+                f"{self.trainer.step}; their rows are in {self.run / 'bad_steps.jsonl'}): try a smaller lr, or look "
+                f"at those rows.  {self._last_checkpoint()}"
+            )
+
+    def _finite(self, result: StepResult, norms: dict[str, float]) -> bool:
+        """The same answer on every rank: a rank's own gradient norm may differ from the others' only by a fault."""
+        fine = math.isfinite(result.loss) and all(map(math.isfinite, norms.values()))
+        return not self.world.any(not fine)
+
+    def _skip(self, step: StepBatch, result: StepResult, norms: dict[str, float]) -> None:
+        """Leave the weights alone and write which rows the step had."""
+        self.trainer.num_bad += 1
+        if self.world.is_main:
+            origins = [self.source.store.origin(int(row)) for row in step.rows]
+            with MetricsFile.appending(self.run / "bad_steps.jsonl") as file:
+                file.write({"step": self.trainer.step + 1, "loss": result.loss, **norms, "rows": origins})
+
+    def _report(self, row: dict[str, Any], step: StepBatch, result: StepResult, time_s: float) -> None:
+        if self.metrics is None:
+            return
+        if len(result.terms) > 1:
+            row |= {f"train/loss/{name}": value for name, value in result.terms.items()}
+        row |= {f"train/{name}": value for name, value in result.metrics.items()}
+        row |= {
+            "epoch": self.sampler.epoch(self.trainer.step),
+            "tokens": self.trainer.tokens,
+            "step_tokens": step.num_tokens,
+            "trained_tokens": step.num_trained,
+            "fill": step.fill,
+            "packs": len(step.packs),
+            "time_s": time_s,
+            "tokens_per_s": step.num_tokens / time_s,
+            "peak_memory_bytes": peak_memory_bytes(self.world.device),
+        }
+        self._write(row)
+        self.progress.step(self.trainer.step, row)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.write(row)
+            if self.tracker is not None:
+                self.tracker.log(row, row["step"])
+
+    def evaluate(self) -> dict[str, float]:
+        """The objective and its metrics over the whole evaluation set, without gradient."""
+        assert self.evaluation is not None
+        whole = self.evaluation.whole(self.tokens_per_pack, self.world.rank, self.world.size)
+        with torch.no_grad():
+            result = self.runner(whole, self.running, train=False)
+        values = {"eval/loss": result.loss} | {f"eval/{name}": value for name, value in result.metrics.items()}
+        self._write({"step": self.trainer.step, **values})
+        if self.metrics is not None:
+            self.progress.evaluated(self.trainer.step, values)
+        return values
+
+    def evaluate_and_save(self) -> None:
+        """Whatever is due after a step; the evaluation first, so that a saved step has all its lines of metrics."""
+        values = self.evaluate() if self.evaluation is not None and self._due(self.config.eval_every or 0) else {}
+        better = self._better(values)
+        if better:
+            self.trainer.best, self.trainer.best_step = values[self._watched()[1]], self.trainer.step
+        if better or (self.config.checkpoint_every and self._due(self.config.checkpoint_every)):
+            self.checkpoint()
+
+    def _due(self, every: int) -> bool:
+        """Every so many steps (0: never before the end), and after the last."""
+        step = self.trainer.step
+        return step == self.sampler.num_steps or (every > 0 and step % every == 0)
+
+    def _watched(self) -> tuple[str, str]:
+        assert self.config.keep_best is not None
+        direction, _, name = self.config.keep_best.partition(":")
+        return direction, name
+
+    def _better(self, values: dict[str, float]) -> bool:
+        if self.config.keep_best is None or not values:
+            return False
+        direction, name = self._watched()
+        if name not in values:
+            raise RunError(f"keep_best watches {name}, which evaluation does not give; it gives {', '.join(values)}.")
+        value, best = values[name], self.trainer.best
+        return math.isfinite(value) and (best is None or (value < best if direction == "min" else value > best))
+
+    def checkpoint(self) -> None:
+        """Save `checkpoints/step-N`, unless it was saved already."""
+        if self.saved_step == self.trainer.step and latest_checkpoint(self.run) is not None:
+            return
+        optimizers = {name: trainee.optimizer_state() for name, trainee in self.trainees.items()}
+        problem = None
+        if self.world.is_main:
+            try:
+                save_checkpoint(self.run, self.trainer, optimizers, self.running, self.save_model)
+                prune_checkpoints(self.run, self.config.keep, self.trainer.best_step)
+            except RunError as error:
+                problem = str(error)
+        else:
+            self.save_model(Path())
+        if problem := self.world.broadcast(problem):
+            raise RunError(problem)
+        self.saved_step = self.trainer.step
+
+    def _leave(self, steps: Iterator[StepBatch], signum: int) -> None:
+        steps.close()  # type: ignore[attr-defined]
+        self.checkpoint()
+        raise Interrupted(
+            f"stopped after step {self.trainer.step}; saved {latest_checkpoint(self.run)}; the same command continues",
+            signum,
+        )
+
+    def _last_checkpoint(self) -> str:
+        last = latest_checkpoint(self.run)
+        return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."
+
+
+def _named(metric: str, trainee: str) -> str:
+    """`lr` for the policy, `lr/NAME` for any other trainee."""
+    return metric if trainee == "policy" else f"{metric}/{trainee}"
+
+
+def _seed_forward(seed: int, step: int, rank: int, pack: int) -> None:
+    """Make dropout a function of (seed, step, rank, pack): nothing to store for a resume."""
+    torch.manual_seed(hash((seed, step, rank, pack)) & (2**63 - 1))
+
+
+@contextmanager
+def interruption() -> Iterator[Callable[[], int | None]]:
+    """Note SIGTERM and SIGINT instead of dying of them; a second one of the same kind acts at once."""
+    seen: list[int] = []
+
+    def note(signum: int, _frame: object) -> None:
+        seen.append(signum)
+        signal.signal(signum, before[signum])
+
+    before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: seen[0] if seen else None
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

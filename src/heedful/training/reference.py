@@ -1,0 +1,154 @@
+"""Reference log-probabilities: computed once, kept by content, reused by every run and objective on the same tokens.
+
+A response's entry is found by the digest of the reference model and of the token ids (prompt, response and which of
+its tokens are trained), so an entry for other weights or other text cannot be taken by mistake.  What is reused is
+verified on a sample all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from heedful.models import to_tensors
+from heedful.tokens.packs import build_pack
+from heedful.tokens.store import TokenStore
+from heedful.training.batches import sequential_packs
+from heedful.training.world import World
+
+TOKENS_PER_PACK = 4096
+"""Fixed, so that the packs, and with them the last bits of the result, depend on nothing but the data."""
+
+SAMPLE = 4
+TOLERANCE_NATS = 1e-3
+
+
+class ReferenceCache:
+    """The folder of one reference model: shards of (keys, lengths, log-probabilities), each written whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries: dict[bytes, np.ndarray] = {}
+        for path in sorted(folder.glob("*.npz")) if folder.is_dir() else ():
+            with np.load(path, allow_pickle=False) as shard:
+                pieces = np.split(shard["logps"], np.cumsum(shard["lengths"])[:-1])
+                self.entries.update(zip((key.tobytes() for key in shard["keys"]), pieces, strict=True))
+
+    def add(self, found: dict[bytes, np.ndarray]) -> None:
+        """Keep these entries, on disk too."""
+        self.entries.update(found)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keys = np.stack([np.frombuffer(key, np.uint8) for key in found])
+        name = f"{len(list(self.folder.glob('*.npz'))):05d}-{os.getpid()}"
+        aside = self.folder / f".{name}.partial"
+        with aside.open("wb") as file:
+            lengths = np.array([len(v) for v in found.values()], np.int64)
+            np.savez(file, keys=keys, lengths=lengths, logps=np.concatenate(list(found.values())))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, self.folder / f"{name}.npz")
+
+    def clear(self) -> None:
+        """Forget everything, on disk too."""
+        self.entries = {}
+        for path in self.folder.glob("*.npz"):
+            path.unlink()
+
+
+def reference_logps(
+    store: TokenStore,
+    module: nn.Module,
+    digest: str,
+    cache_dir: Path,
+    world: World,
+    echo: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:
+    """Log-probability of every trained token of the store under the reference model, float32, nats.
+
+    module: the reference model's PackedModel; digest: of its weights.  Every rank gets the whole column; each computes
+    a share of what is missing.
+    """
+    cache = ReferenceCache(cache_dir / "reference" / digest)
+    keys = [store.response_key(row) for row in range(store.num_responses)]
+    known = world.broadcast([key for key in keys if key in cache.entries])
+    if known and not _still_true(store, module, cache, keys, set(known), world):
+        echo("reference cache: an entry differs from what the model gives now; computing all again")
+        if world.is_main:
+            cache.clear()
+        cache.entries, known = {}, []
+    missing = _rows_missing(store, keys, set(known))
+    if len(missing):
+        share = _compute(store, module, missing, world, echo)
+        found = {k: v for part in world.gather(share) for k, v in part.items()}
+        if world.is_main:
+            cache.add(found)
+        cache.entries.update(found)
+    else:
+        echo("reference log-probabilities: taken from the cache")
+    entries = cache.entries if world.is_main else {k: cache.entries.get(k) for k in keys}
+    column = [entries[key] for key in keys]
+    assert all(piece is not None for piece in column), "every rank reads the same cache"
+    return np.concatenate(column) if column else np.zeros(0, np.float32)
+
+
+def _rows_missing(store: TokenStore, keys: Sequence[bytes], known: set[bytes]) -> np.ndarray:
+    """Examples with a response that is not known yet."""
+    absent = np.array([key not in known for key in keys])
+    counts = np.concatenate([[0], np.cumsum(absent)])
+    return np.flatnonzero(np.diff(counts[store.example_responses]))
+
+
+def _compute(
+    store: TokenStore, module: nn.Module, rows: np.ndarray, world: World, echo: Callable[[str], None]
+) -> dict[bytes, np.ndarray]:
+    """This rank's share: key → log-probabilities."""
+    lengths = store.example_lengths[rows]
+    plan = sequential_packs(lengths, TOKENS_PER_PACK, world.size)[world.rank]
+    found: dict[bytes, np.ndarray] = {}
+    for number, members in enumerate(plan):
+        weight = float(len(members) > 0)
+        chosen = rows[members] if weight else rows[[int(np.argmin(lengths))]]
+        found |= _forward(store, module, chosen, world.device, weight)
+        if world.is_main and (number + 1) % 50 == 0:
+            echo(f"reference log-probabilities: {number + 1} of {len(plan)} packs")
+    return found
+
+
+@torch.no_grad()
+def _forward(
+    store: TokenStore, module: nn.Module, rows: np.ndarray, device: torch.device, weight: float
+) -> dict[bytes, np.ndarray]:
+    pack = build_pack(store, rows, weight=weight)
+    logps = module(to_tensors(pack, device), frozenset({"logps"}))["logps"].cpu().numpy()
+    if not weight:
+        return {}
+    ends = np.cumsum(np.bincount(pack.response_of, minlength=len(pack.response_rows)))
+    return {
+        store.response_key(int(row)): piece
+        for row, piece in zip(pack.response_rows, np.split(logps, ends[:-1]), strict=True)
+    }
+
+
+def _still_true(
+    store: TokenStore, module: nn.Module, cache: ReferenceCache, keys: list[bytes], known: set[bytes], world: World
+) -> bool:
+    """Whether a few known entries are what the model gives now."""
+    whole = np.array([key in known for key in keys])
+    counts = np.concatenate([[0], np.cumsum(~whole)])
+    rows = np.flatnonzero(np.diff(counts[store.example_responses]) == 0)
+    if not len(rows):
+        return True
+    rows = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)]
+    again = _forward(store, module, np.unique(rows), world.device, 1.0)
+    same = all(
+        key in cache.entries
+        and len(cache.entries[key]) == len(logps)
+        and np.allclose(cache.entries[key], logps, atol=TOLERANCE_NATS)
+        for key, logps in again.items()
+    )
+    return not world.any(not same)

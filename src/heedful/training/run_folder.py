@@ -1,0 +1,84 @@
+"""The run folder: a new one, one to continue, or one that is finished; and what is written at its start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from heedful.config import TrainConfig, dump_yaml, read_yaml, resumed
+from heedful.types import UserError
+
+CONFIG_FILE = "config.yaml"
+FINAL = "final"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What stands at `config.out` before the run: config is the one to use (the saved one, when continuing)."""
+
+    path: Path
+    status: Literal["new", "unfinished", "finished"]
+    config: TrainConfig
+
+
+def inspect_run(config: TrainConfig) -> RunFolder:
+    """Look at `config.out` without changing anything.
+
+    Raises UserError for a file, a folder of something else, one that may not be written, settings that differ from
+    the run's there, or an existing run under resume=never.
+    """
+    path = Path(config.out)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"out={path} is a file; name a folder.")
+    check_writable(path)
+    if not (path / CONFIG_FILE).exists():
+        if path.exists() and any(path.iterdir()) and not config.overwrite:
+            raise UserError(
+                f"out={path} is not empty and holds no run; name another folder, or say overwrite=true to delete it."
+            )
+        return RunFolder(path, "new", config)
+    if config.overwrite:
+        return RunFolder(path, "new", config)
+    if config.resume == "never":
+        raise UserError(f"out={path} holds a run already; say resume=auto to continue it, or overwrite=true.")
+    saved = TrainConfig.model_validate(read_yaml(path / CONFIG_FILE))
+    status = "finished" if (path / FINAL).is_dir() else "unfinished"
+    return RunFolder(path, status, resumed(saved, config))
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError unless files can be made in the folder (or in the nearest parent that exists)."""
+    there = path
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"out={path}: {there} cannot be written to; choose a folder of your own with out=FOLDER.")
+
+
+def begin_run(path: Path, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:
+    """Write config.yaml, environment.json and data.json of a new run; config.yaml last, since it makes it a run.
+
+    What was there under overwrite=true goes first.
+    """
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    write_json(path / "environment.json", environment)
+    write_json(path / "data.json", data)
+    write_text(path / CONFIG_FILE, dump_yaml(config))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file aside and rename it."""
+    aside = path.with_name(f".{path.name}.partial")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
