@@ -10,6 +10,7 @@ READERS, registry, detect           the readers
 
 from __future__ import annotations
 
+from heedful.examples.export import Exported, export
 from heedful.examples.io import read_jsonl, read_parquet, write_jsonl, write_parquet
 from heedful.examples.loading import LoadReport, SourceReport, load, load_with_report, read
 from heedful.examples.mismatched import attach_mismatched
@@ -21,6 +22,7 @@ from heedful.examples.splits import prompt_key, split_by_prompt
 __all__ = [
     "READERS",
     "Dropped",
+    "Exported",
     "LoadReport",
     "MixtureItem",
     "Reader",
@@ -28,6 +30,7 @@ __all__ = [
     "SourceReport",
     "attach_mismatched",
     "detect",
+    "export",
     "load",
     "load_with_report",
     "parse_mixture",

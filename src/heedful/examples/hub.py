@@ -69,19 +69,16 @@ def _load(hub: HubName) -> Any:
 
 def _load_folder(load: Any, folder: str, no_config: str) -> Any:
     """`Anthropic/hh-rlhf/harmless-base`: what is no configuration may be a folder of the repository."""
-    from datasets.data_files import EmptyDatasetError
-    from datasets.exceptions import DataFilesNotFoundError
-
     try:
         return load(data_dir=folder)
-    except (DataFilesNotFoundError, EmptyDatasetError, FileNotFoundError):
+    except (FileNotFoundError, ValueError):
         raise UserError(f"{no_config.rstrip('.')}; and the repository has no folder {folder!r} with data.") from None
 
 
 def _sentence(hub: HubName, error: Exception) -> str:
     """What went wrong, for the errors people meet."""
     kinds = [cls.__name__ for cls in type(error).__mro__]
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__
     if "GatedRepoError" in kinds or "gated" in reason.lower():
         return f"the data set {hub.name!r} is gated: accept its terms on the hub, then log in (`hf auth login`)."
     if "RevisionNotFoundError" in kinds or (hub.revision and "evision" in reason):
