@@ -1,0 +1,181 @@
+"""Examples to token ids and masks, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from heedful.examples.shape import Dropped
+from heedful.tokens.encoded import EncodedExample, EncodedResponse
+from heedful.tokens.masks import token_ends, trained_mask, trained_spans
+from heedful.tokens.templates import PromptTokens, Template, cut_left
+from heedful.tokens.turns import TrainOn, Turns, arrange, without_oldest
+from heedful.types import Example, UserError
+
+
+class Unfit(Exception):
+    """Why an example is left out."""
+
+
+@dataclass(slots=True)
+class _Job:
+    row: int
+    turns: Turns
+    dropped_turns: int = 0
+    prompt: str = ""
+    wholes: list[str] = field(default_factory=list)
+
+
+def encode(
+    template: Template,
+    examples: Sequence[Example],
+    *,
+    train_on: TrainOn,
+    max_length: int,
+    max_prompt_length: int | None,
+) -> list[EncodedExample | Dropped]:
+    """See `Template.encode`."""
+    if max_length < 2 or (max_prompt_length is not None and not 0 < max_prompt_length < max_length):
+        raise UserError(
+            f"max_length={max_length} and max_prompt_length={max_prompt_length} leave no room for an answer; "
+            "max_prompt_length must be between 1 and max_length - 1."
+        )
+    done: list[list[EncodedExample] | str] = [[] for _ in examples]
+    jobs: list[_Job] = []
+    for row, example in enumerate(examples):
+        turns = arrange(example, train_on)
+        if isinstance(turns, str):
+            done[row] = turns
+        else:
+            jobs.append(_Job(row, turns))
+    encoder = _Encoder(template, max_length, max_prompt_length or max_length - 1)
+    while jobs:
+        again = []
+        for job, result in encoder.run(jobs):
+            if isinstance(result, _Job):
+                again.append(result)
+            else:
+                done[job.row] = result
+        jobs = again
+    results: list[EncodedExample | Dropped] = []
+    for example, result in zip(examples, done, strict=True):
+        results += [Dropped(example.origin, result)] if isinstance(result, str) else result
+    return results
+
+
+class _Encoder:
+    """Renders and tokenises jobs; gives back the finished, the reason, or the job with a turn less to try again."""
+
+    def __init__(self, template: Template, max_length: int, max_prompt_length: int):
+        self.template, self.max_length, self.max_prompt_length = template, max_length, max_prompt_length
+
+    def run(self, jobs: list[_Job]):
+        reasons: dict[int, str] = {}
+        for i, job in enumerate(jobs):
+            try:
+                self._render(job)
+            except Unfit as unfit:
+                reasons[i] = str(unfit)
+        texts = {text: 0 for i, job in enumerate(jobs) if i not in reasons for text in (job.prompt, *job.wholes)}
+        tokens = dict(zip(texts, self.template.vocabulary.encode(list(texts)), strict=True))
+        for i, job in enumerate(jobs):
+            try:
+                yield job, reasons[i] if i in reasons else self._finish(job, tokens)
+            except Unfit as unfit:
+                yield job, str(unfit)
+
+    def _render(self, job: _Job) -> None:
+        """Prompt and whole conversations as text, up to each answer's end."""
+        template, turns = self.template, job.turns
+        try:
+            job.prompt = template.prompt_text(turns.prompt)
+            job.wholes = [template.render([*turns.prompt, *response]) for response in turns.responses]
+        except ValueError as error:
+            raise Unfit(f"the template refuses it: {error}") from None
+        if not turns.verbatim:
+            job.wholes = [self._until_end(whole) for whole in job.wholes]
+        if not all(whole.startswith(job.prompt) for whole in job.wholes):
+            raise Unfit("the template renders the prompt differently when the answer follows")
+
+    def _until_end(self, whole: str) -> str:
+        """Cut what follows the end-of-turn token (or the last answer, where there is none)."""
+        anatomy = self.template.anatomy
+        if whole.endswith(anatomy.after):
+            return whole[: len(whole) - anatomy.tail]
+        if anatomy.end_id is not None:
+            spelled = self.template.vocabulary.token(anatomy.end_id)
+            if spelled in whole:
+                return whole[: whole.rfind(spelled) + len(spelled)]
+        return whole
+
+    def _finish(self, job: _Job, tokens: dict[str, list[int]]) -> list[EncodedExample] | _Job:
+        turns = job.turns
+        prompt = self.template.prompt_tokens(job.prompt, tokens[job.prompt], verbatim=turns.verbatim)
+        item = EncodedExample(np.array(prompt.all, np.int32), [], job.row, job.dropped_turns)
+        for k, whole in enumerate(job.wholes):
+            item.responses.append(self._response(job, prompt, k, whole, tokens[whole], item))
+        if len(item.prompt_ids) <= self.max_prompt_length and item.longest <= self.max_length:
+            return [item]
+        return self._shorten(job, prompt, item)
+
+    def _response(
+        self, job: _Job, prompt: PromptTokens, k: int, whole: str, body: list[int], item: EncodedExample
+    ) -> EncodedResponse:
+        template, turns, flags = self.template, job.turns, job.turns.trained[k]
+        if not any(flags):
+            raise Unfit("a response has no trained turn")
+        n, start = len(prompt.ids), len(job.prompt) - prompt.cut.characters
+        shared: int | None = n  # tokens of the whole that are not the response's; None if it was tokenised apart
+        if body[:n] != prompt.ids:
+            ids = template.boundary.apart(prompt.ids, whole[start:], body)
+            if ids is None:
+                raise Unfit("the tokenizer cannot part the answer from its prompt")
+            item.retokenised += 1
+            shared = None
+        else:
+            if n == 0 and body[:1] == prompt.lead and not turns.verbatim:
+                shared = 1  # the template wrote the BOS that stands for the empty prompt
+            ids = body[shared:]
+        if all(flags):
+            trained = np.ones(len(ids), bool)
+        else:
+            spans = trained_spans(template, turns.prompt, turns.responses[k], flags, whole, start)
+            if spans is None:
+                raise Unfit("the turns to train on cannot be found in the rendered conversation")
+            ends = token_ends(template.vocabulary, whole, start, prompt.ids, ids, shared)
+            trained = trained_mask(ends, spans)
+        ended = ids[-1:] == [template.eos_id] or (not turns.verbatim and ids[-1:] == [template.stop_ids[0]])
+        if not ended:
+            ids, trained = [*ids, template.eos_id], np.append(trained, flags[-1])
+        if not trained.any():
+            raise Unfit("a response has no trained token")
+        return EncodedResponse(np.array(ids, np.int32), trained)
+
+    def _shorten(self, job: _Job, prompt: PromptTokens, item: EncodedExample) -> list[EncodedExample] | _Job:
+        """What to do about an example that is too long."""
+        longest = item.longest - len(item.prompt_ids)
+        if job.turns.verbatim:
+            if not job.prompt and len(item.responses) == 1:
+                return self._chunks(item)
+            limit = min(self.max_prompt_length, self.max_length - longest)
+            if limit <= len(prompt.lead):
+                raise Unfit(f"its answer does not fit in max_length={self.max_length}")
+            kept = cut_left(prompt, limit, self.template.vocabulary)
+            return [replace(item, prompt_ids=np.array(kept, np.int32), cut_tokens=len(item.prompt_ids) - len(kept))]
+        shorter = without_oldest(job.turns)
+        if shorter is not None:
+            return _Job(job.row, shorter, job.dropped_turns + 1)
+        if len(item.prompt_ids) > self.max_prompt_length:
+            raise Unfit(f"its last turn alone is longer than max_prompt_length={self.max_prompt_length}")
+        raise Unfit(f"its answer does not fit in max_length={self.max_length}")
+
+    def _chunks(self, item: EncodedExample) -> list[EncodedExample]:
+        """A document in pieces of `max_length`, each behind the same first token; nothing is left out."""
+        whole, size = item.responses[0], self.max_length - len(item.prompt_ids)
+        starts = range(0, len(whole.ids), size)
+        pieces = [EncodedResponse(whole.ids[i : i + size], whole.trained[i : i + size]) for i in starts]
+        return [
+            replace(item, responses=[piece], chunk=chunk, num_chunks=len(pieces)) for chunk, piece in enumerate(pieces)
+        ]

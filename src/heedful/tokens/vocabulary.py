@@ -1,0 +1,84 @@
+"""The one face of a tokenizer that templates use: strings to ids without special tokens, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from heedful.types import UserError
+
+
+class Vocabulary:
+    """A fast tokenizer, without truncation, padding or special tokens of its own accord.
+
+    bos_id: the token it puts before plain text of its own accord, or None.
+    start_id: what stands for an empty prompt: BOS, or EOS where there is none.
+    eos_id: the token that ends a text (BERT's kin: the separator), or None.
+    special_ids: tokens that text cannot spell by accident (special and added ones).
+    """
+
+    def __init__(self, tokenizer: Any):
+        if not getattr(tokenizer, "is_fast", False):
+            raise UserError(
+                f"The tokenizer {type(tokenizer).__name__} has no fast version; convert it to a tokenizer.json."
+            )
+        self.tokenizer = tokenizer
+        self._backend = tokenizer.backend_tokenizer
+        self.eos_id: int | None = _first(tokenizer.eos_token_id, tokenizer.sep_token_id)
+        bos = _first(tokenizer.bos_token_id, tokenizer.cls_token_id)
+        with_special = tokenizer("a", add_special_tokens=True)["input_ids"]
+        self.bos_id: int | None = bos if bos is not None and with_special[:1] == [bos] else None
+        self.start_id: int | None = _first(bos, self.eos_id)
+        self.special_ids = frozenset(tokenizer.all_special_ids) | frozenset(tokenizer.get_added_vocab().values())
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, nothing added."""
+        return [encoding.ids for encoding in self._ready().encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
+        """Token ids and, for each token, the character position where it ends.
+
+        Tokens tile the text: one starts where the one before it ends (fast tokenizers trim blanks off their starts).
+        """
+        encoding = self._ready().encode(text, add_special_tokens=False)
+        return encoding.ids, list(accumulate((end for _, end in encoding.offsets), max))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the tokens, special ones included, blanks untouched."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """The text `ids` add after `before` (alone, some tokenizers drop their leading blank)."""
+        context = self.decode(before)
+        return self.decode([*before, *ids])[len(context) :]
+
+    def token(self, index: int) -> str:
+        """How text spells the token."""
+        return self.tokenizer.convert_ids_to_tokens(index)
+
+    def digest(self) -> str:
+        """Of everything that decides which ids a text gets."""
+        description = json.loads(self._backend.to_str())
+        description.pop("truncation", None)
+        description.pop("padding", None)
+        state = [description, self.bos_id, self.start_id, self.eos_id, self.tokenizer.special_tokens_map]
+        return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    def _ready(self) -> Any:
+        """The backend without the truncation and padding that other callers may have left switched on."""
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        return self._backend
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def common_prefix(first: Sequence[Any], second: Sequence[Any]) -> int:
+    """Length of the longest common prefix."""
+    n = min(len(first), len(second))
+    return next((i for i in range(n) if first[i] != second[i]), n)
