@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heedful.models import PackTensors, to_tensors
+from heedful.models.batch import PackTensors, to_tensors
 from heedful.objectives.views import Batch
 from heedful.tokens.packs import Pack, build_pack
 from heedful.tokens.planning import fill, plan_packs

@@ -10,10 +10,20 @@ from typing import Any
 import numpy as np
 
 from heedful.config import TrainConfig
-from heedful.examples import Shaped, attach_mismatched, load, split_by_prompt, to_demonstrations, to_lists, to_pairs
-from heedful.examples import to_singles as to_labelled_singles
+from heedful.examples import (
+    LoadReport,
+    Shaped,
+    attach_mismatched,
+    load_with_report,
+    prompt_key,
+    split_by_prompt,
+    to_demonstrations,
+    to_lists,
+    to_pairs,
+    to_singles,
+)
 from heedful.objectives.reduce import Objective, needs
-from heedful.objectives.views import Lists, Pairs, Singles, Tokens
+from heedful.objectives.views import Lists, Pairs, Tokens
 from heedful.tokens import DataReport, Template, TokenStore, prepare
 from heedful.types import Example, UserError
 
@@ -23,8 +33,12 @@ COMPUTED = frozenset({"logps", "ref_logps", "entropy", "values", "scores"})
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Stores and data reports of the training set and, where there is one, the evaluation set."""
+    """Stores and data reports of the training set and, where there is one, the evaluation set.
 
+    sources: what became of every row that was read.
+    """
+
+    sources: dict[str, LoadReport]
     train: TokenStore
     train_report: DataReport
     evaluation: TokenStore | None
@@ -32,7 +46,8 @@ class PreparedData:
 
     def to_json(self) -> dict[str, Any]:
         """What goes into data.json."""
-        parts: dict[str, Any] = {"train": {**self.train_report.to_json(), "digest": self.train.digest}}
+        parts: dict[str, Any] = {"sources": {name: source.to_json() for name, source in self.sources.items()}}
+        parts |= {"train": {**self.train_report.to_json(), "digest": self.train.digest}}
         if self.evaluation is not None and self.evaluation_report is not None:
             parts["eval"] = {**self.evaluation_report.to_json(), "digest": self.evaluation.digest}
         return parts
@@ -40,31 +55,34 @@ class PreparedData:
 
 def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig) -> Shaped:
     """The examples in the form that the objective's view looks at, with mismatched answers where it needs them."""
-    view, read = objective.view, needs(objective)
-    if view is Tokens:
-        shaped = to_demonstrations(examples)
-    elif view is Pairs:
+    if objective.view is Tokens:
+        shaped = to_demonstrations(examples, prefer=config.prefer, train_on=config.train_on)
+    elif objective.view is Pairs:
         shaped = to_pairs(examples, prefer=config.prefer)
-    elif view is Lists:
-        shaped = to_lists(examples)
+    elif objective.view is Lists:
+        shaped = to_lists(examples, prefer=config.prefer)
+    elif "desirable" in needs(objective):
+        shaped = to_singles(examples, prefer=config.prefer)
     else:
-        assert view is Singles, view
-        shaped = to_labelled_singles(examples) if "desirable" in read else to_lists(examples)
-    if objective.statistics and shaped.examples:
-        mismatched = attach_mismatched(shaped.examples, seed=config.seed)
-        shaped = Shaped(mismatched, shaped.dropped, shaped.notes)
-    return shaped
+        shaped = Shaped(list(examples))
+    return shaped.then(attach_mismatched, config.seed) if objective.statistics and shaped.examples else shaped
 
 
-def read_data(config: TrainConfig) -> tuple[list[Example], list[Example]]:
-    """Training and evaluation examples; no prompt is in both."""
-    train = load(config.data, split="train", seed=config.seed, reader=config.reader, readers=config.readers)
-    if config.eval_data is not None:
-        held_out = load(config.eval_data, split="test", seed=config.seed, readers=config.readers)
-        return train, held_out
+def read_data(config: TrainConfig) -> tuple[list[Example], list[Example], dict[str, LoadReport]]:
+    """Training and evaluation examples, and what became of every row of their sources.
+
+    A prompt of the evaluation set that stands in the training set too is taken out of the evaluation set.
+    """
+    common: dict[str, Any] = {"seed": config.seed, "readers": config.readers}
+    train, report = load_with_report(config.data, split="train", reader=config.reader, **common)
     if config.eval_fraction is not None:
-        return split_by_prompt(train, config.eval_fraction, seed=config.seed)
-    return train, []
+        train, held_out = split_by_prompt(train, config.eval_fraction, seed=config.seed)
+        return train, held_out, {"train": report}
+    if config.eval_data is None:
+        return train, [], {"train": report}
+    held_out, held_report = load_with_report(config.eval_data, split="eval", reader=config.reader, **common)
+    seen = {prompt_key(example) for example in train}
+    return train, [e for e in held_out if prompt_key(e) not in seen], {"train": report, "eval": held_report}
 
 
 def prepare_data(
@@ -75,19 +93,22 @@ def prepare_data(
     Raises UserError for data that cannot be read, a data check that fails, or labels that the objective reads and the
     data lacks.
     """
-    train, held_out = read_data(config)
+    train, held_out, sources = read_data(config)
+    for name, source in sources.items():
+        for line in source.lines():
+            echo(f"{name} data: {line}")
     store, report = _prepare(train, config, objective, template, cache_dir)
     for line in report.lines():
-        echo(f"data: {line}")
+        echo(f"train data: {line}")
     evaluation: TokenStore | None = None
     evaluation_report: DataReport | None = None
     if held_out:
         evaluation, evaluation_report = _prepare(held_out, config, objective, template, cache_dir)
         for line in evaluation_report.lines():
             echo(f"eval data: {line}")
-    elif config.eval_data is not None or config.eval_fraction is not None:
-        raise UserError("The evaluation set is empty: give more eval_data, or a larger eval_fraction.")
-    return PreparedData(store, report, evaluation, evaluation_report)
+    elif config.eval_data is not None:
+        raise UserError("eval_data holds no prompt that is not in the training data too; give other rows.")
+    return PreparedData(sources, store, report, evaluation, evaluation_report)
 
 
 def _prepare(

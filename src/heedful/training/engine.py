@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from heedful.models import PackedModel
+from heedful.models.wrapper import PackedModel
 from heedful.training.trainee import plain_name
 from heedful.training.world import World
 

@@ -210,6 +210,13 @@ class Loop:
             signum,
         )
 
+    def close(self) -> None:
+        """Finish the files and the tracker."""
+        if self.metrics is not None:
+            self.metrics.close()
+        if self.tracker is not None:
+            self.tracker.close()
+
     def _last_checkpoint(self) -> str:
         last = latest_checkpoint(self.run)
         return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."

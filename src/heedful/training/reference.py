@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from heedful.models import to_tensors
+from heedful.models.batch import to_tensors
 from heedful.tokens.packs import build_pack
 from heedful.tokens.store import TokenStore
 from heedful.training.batches import sequential_packs

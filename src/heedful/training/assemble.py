@@ -1,0 +1,111 @@
+"""Putting a loop together, at the start or where the last checkpoint left off; and what is saved at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from heedful.models.saving import save
+from heedful.tokens import Template
+from heedful.training.batches import DataSource
+from heedful.training.checkpoints import TrainerState, flush_tree, latest_checkpoint, load_trainer, remove_partial
+from heedful.training.context import Context, load_trained_model
+from heedful.training.engine import load_whole_state, unwrap, whole_state
+from heedful.training.loop import Loop
+from heedful.training.metrics import MetricsFile
+from heedful.training.progress import Progress
+from heedful.training.run_folder import FINAL
+from heedful.training.step import StepRunner
+from heedful.training.trackers import make_tracker
+from heedful.training.trainee import Trainee, make_trainee
+from heedful.training.world import World
+
+
+@dataclass(frozen=True)
+class ModelSaver:
+    """Writes the model's folder; every rank takes part, since shards are gathered, and the main one writes."""
+
+    module: nn.Module
+    template: Template
+    world: World
+
+    def __call__(self, path: Path) -> None:
+        state = whole_state(unwrap(self.module)) if self.world.engine == "fsdp2" else None
+        if self.world.is_main:
+            save(unwrap(self.module), self.template.tokenizer, path, state=state)
+
+
+def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.ndarray]]) -> Loop:
+    """The loop of a run, restored from its last checkpoint if it has one.
+
+    columns: what was computed for the tokens of the training and evaluation sets.
+    """
+    config, world, run, sampler = context.config, context.world, context.path, context.sampler
+    trainees = {"policy": make_trainee("policy", module, config, sampler.num_steps)}
+    if world.is_main:
+        remove_partial(run)
+    checkpoint = latest_checkpoint(run)
+    trainer, running = TrainerState(), {}
+    if checkpoint is not None:
+        trainer, running = restore(checkpoint, context, module, trainees)
+        context.echo(f"continuing after step {trainer.step}, from {checkpoint}")
+    world.barrier()
+    metrics = tracker = None
+    if world.is_main:
+        metrics = MetricsFile(run / "metrics.jsonl", trainer.step if checkpoint else None)
+        tracker = make_tracker(config, config.model_dump(mode="json"), run)
+    mismatched = bool(context.objective.statistics)
+    stores = [store for store in (context.data.train, context.data.evaluation) if store is not None]
+    sources = [DataSource(s, c, mismatched, world.device) for s, c in zip(stores, columns, strict=True)]
+    return Loop(
+        config=config,
+        world=world,
+        run=run,
+        runner=StepRunner(context.objective, module, world),
+        trainees=trainees,
+        source=sources[0],
+        sampler=sampler,
+        evaluation=sources[1] if len(sources) > 1 else None,
+        tokens_per_pack=context.tokens_per_pack,
+        trainer=trainer,
+        running=running,
+        metrics=metrics,
+        tracker=tracker,
+        save_model=ModelSaver(module, context.template, world),
+        progress=Progress(sampler.num_steps, trainer.step, context.echo),
+    )
+
+
+def restore(
+    checkpoint: Path, context: Context, module: nn.Module, trainees: dict[str, Trainee]
+) -> tuple[TrainerState, dict[str, torch.Tensor]]:
+    """Weights, optimizers and counters of a checkpoint into the run."""
+    config = context.config
+    if unwrap(module).is_adapted:
+        saved = load_trained_model(config, context.objective, "cpu", lora=None, adapter=str(checkpoint))
+    else:
+        saved = load_trained_model(config, context.objective, "cpu", name=str(checkpoint))
+    load_whole_state(unwrap(module), saved.model.state_dict())
+    trainer, optimizers, running = load_trainer(checkpoint)
+    for name, trainee in trainees.items():
+        trainee.load_optimizer_state(optimizers[name], trainer.optimizers[name])
+    return trainer, {name: value.to(context.world.device) for name, value in running.items()}
+
+
+def save_final(loop: Loop) -> None:
+    """`final/`, written aside and renamed: its presence means that the run is finished."""
+    aside, final = loop.run / f".{FINAL}.partial", loop.run / FINAL
+    if loop.world.is_main:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+    loop.save_model(aside)
+    if loop.world.is_main:
+        flush_tree(aside)
+        os.replace(aside, final)
+    loop.world.barrier()

@@ -1,0 +1,179 @@
+"""What a run is made of before its first step, and the functions that find it out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from heedful.config import TrainConfig
+from heedful.models.loading import Loaded, load_policy
+from heedful.objectives.reduce import Objective, needs
+from heedful.tokens import Template
+from heedful.tokens.sampler import Sampler
+from heedful.training import budget
+from heedful.training.data import PreparedData
+from heedful.training.engine import unwrap, wrap
+from heedful.training.reference import reference_logps
+from heedful.training.world import World
+from heedful.types import RunError, UserError
+
+Echo = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Context:
+    """A run's settings with nothing left to choose, and what they led to.
+
+    path: the run folder.  cache_dir: tokenised data and reference log-probabilities.  echo: the main process's lines.
+    """
+
+    path: Path
+    config: TrainConfig
+    objective: Objective
+    world: World
+    echo: Echo
+    cache_dir: Path
+    template: Template
+    data: PreparedData
+    loaded: Loaded
+
+    @property
+    def tokens_per_pack(self) -> int:
+        """The frozen budget of a forward."""
+        assert isinstance(self.config.tokens_per_pack, int)
+        return self.config.tokens_per_pack
+
+    @property
+    def sampler(self) -> Sampler:
+        """Batches of the training set."""
+        config = self.config
+        length: Mapping[str, Any] = {"epochs": config.epochs} if config.steps is None else {"steps": config.steps}
+        return Sampler(
+            self.data.train, batch_size=config.batch_size, unit=config.batch_unit, seed=config.seed, **length
+        )
+
+
+def cache_folder(config: TrainConfig) -> Path:
+    """Where tokenised data and reference log-probabilities are kept."""
+    if config.cache_dir is not None:
+        return Path(config.cache_dir)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "heedful"
+
+
+def num_parameters(module: nn.Module, *, trained: bool = False) -> int:
+    """How many numbers a module holds, or trains."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+
+
+def prepared_by_main(world: World, work: Callable[[Echo], PreparedData], echo: Echo) -> PreparedData:
+    """The main process prepares, the others then open what it wrote; a mistake that it finds ends all.
+
+    Raises RunError if the processes come to different data.
+    """
+    if world.size == 1:
+        return work(echo)
+    problem: UserError | RunError | None = None
+    data: PreparedData | None = None
+    if world.is_main:
+        try:
+            data = work(echo)
+        except (UserError, RunError) as error:
+            problem = error
+    if problem := world.broadcast(problem):
+        raise problem
+    data = data or work(echo)
+    if len(set(world.gather(data.train.digest))) > 1:
+        raise RunError("The processes read different data: give all of them the same files.")
+    return data
+
+
+def refuse_changed_data(path: Path, data: PreparedData) -> None:
+    """Raise UserError unless a resumed run sees the data it began with."""
+    before, now = json.loads((path / "data.json").read_text(encoding="utf-8")), data.to_json()
+    for part, name in (("train", "training"), ("eval", "evaluation")):
+        if before.get(part, {}).get("digest") != now.get(part, {}).get("digest"):
+            raise UserError(
+                f"{path}: the {name} data (or the tokenizer) changed since this run began; "
+                "put the old file back, choose another out=, or start anew with overwrite=true."
+            )
+
+
+def load_trained_model(config: TrainConfig, objective: Objective, device: torch.device | str, **changed: Any) -> Loaded:
+    """The model that the settings train, with the head the objective reads.
+
+    changed: arguments of `load_policy` other than the settings'.
+    """
+    settings: dict[str, Any] = {
+        "name": config.model,
+        "kind": "score" if "scores" in needs(objective) else "lm",
+        "dtype": config.dtype,
+        "device": device,
+        "lora": config.lora.model_dump() if config.lora else None,
+        "adapter": config.adapter,
+        "trust_remote_code": config.trust_remote_code,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "seed": config.seed,
+    }
+    return load_policy(**(settings | changed))
+
+
+def freeze(config: TrainConfig, data: PreparedData, loaded: Loaded, world: World) -> TrainConfig:
+    """Replace every `auto` by the value this run keeps.
+
+    Raises UserError if the longest example does not fit into a pack.
+    """
+    longest = max(int(s.example_lengths.max()) for s in (data.train, data.evaluation) if s is not None)
+    tokens_per_pack: Any = config.tokens_per_pack
+    if tokens_per_pack == "auto":
+        checkpointing, size = config.gradient_checkpointing, num_parameters(loaded.model)
+        tokens_per_pack = budget.choose_tokens_per_pack(
+            longest, size, loaded.config, world.device, world.size, checkpointing=checkpointing
+        )
+    if tokens_per_pack < longest:
+        raise UserError(
+            f"tokens_per_pack={tokens_per_pack} is less than the longest example takes ({longest} tokens, prompt and "
+            f"all its responses): set tokens_per_pack={longest} or more, or a smaller max_length."
+        )
+    return config.model_copy(
+        update={
+            "tokens_per_pack": world.broadcast(tokens_per_pack),
+            "threads": torch.get_num_threads(),
+            "world_size": world.size,
+            "device": world.device.type,
+            "engine": world.engine,
+        }
+    )
+
+
+def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.ndarray]]:
+    """Reference log-probabilities of the training and evaluation sets, if the objective reads them.
+
+    module: the policy as wrapped, still at its first weights: those are the reference unless `reference=` names one.
+    """
+    config, world = context.config, context.world
+    stores = [store for store in (context.data.train, context.data.evaluation) if store is not None]
+    if "ref_logps" not in needs(context.objective):
+        return [{} for _ in stores]
+    digest, during = context.loaded.digest, contextlib.nullcontext()
+    if config.reference is not None:
+        other = load_policy(
+            config.reference, dtype=config.dtype, device=world.device, trust_remote_code=config.trust_remote_code
+        )
+        digest, module = other.digest, wrap(other.model, world)
+    elif unwrap(module).is_adapted:
+        during = unwrap(module).reference()
+    name = f"{digest}-{config.dtype}-{world.device.type}"
+    with during:
+        return [
+            {"ref_logps": reference_logps(store, module, name, context.cache_dir, world, context.echo)}
+            for store in stores
+        ]
