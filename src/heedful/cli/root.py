@@ -17,7 +17,7 @@ from types import FrameType
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
 from heedful import __version__
-from heedful.types import RunError, UserError
+from heedful.types import Interrupted, RunError, UserError
 
 COMMANDS = {
     "demo": ("demo:demo", "Make a small model better with feedback, from nothing, in minutes: the tour."),
@@ -49,7 +49,7 @@ GROUPS = {
 }
 
 
-def make_app(words: Sequence[str] = ()) -> App:
+def make_app(words: Sequence[str]) -> App:
     """The command tree: names and one line each.
 
     words: the command line.  Only the command it names is imported.
@@ -64,7 +64,7 @@ def make_app(words: Sequence[str] = ()) -> App:
     _register(app, COMMANDS, words[:1])
     for name, (about, commands) in GROUPS.items():
         group = App(name=name, help=about)
-        _register(group, commands, words[1:2])
+        _register(group, commands, words[1:2] if name in words[:1] else ())
         app.command(group)
     return app
 
@@ -85,6 +85,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return _say(" ".join(str(mistake).split()), 2)
     except RunError as failure:
         return _say(str(failure), 1)
+    except Interrupted as stop:
+        return _say(str(stop), 128 + stop.signum)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except BrokenPipeError:  # `heed recipes | head`: the reader has seen enough

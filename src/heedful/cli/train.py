@@ -9,10 +9,10 @@ from heedful.config import TrainConfig
 
 
 def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None, dry_run: DryRun = False) -> None:
-    import heedful.training
+    settings = resolve(objective, words, config)  # a mistake is told before anything heavy is imported
+    from heedful.training import train as run
 
-    settings = resolve(objective, words, config)
-    folder = heedful.training.train(settings, dry_run=dry_run)
+    folder = run(settings, dry_run=dry_run)
     if not dry_run:
         use = "score" if objective == "reward" else "sample"
         print(f"Wrote {folder}: the model in {folder}/final, its numbers in {folder}/metrics.jsonl.")

@@ -20,9 +20,10 @@ DryRun = Annotated[bool, Parameter(help="say what would be done, on what, and st
 
 def resolve(objective: str, words: Sequence[str], config: Sequence[Path] | None) -> TrainConfig:
     """The settings those words mean; recipes first, then the files, then key=value."""
-    import heedful.objectives
     from heedful.recipes import recipe_path
 
     files = [*(recipe_path(word) for word in words if "=" not in word), *(config or [])]
     settings = [word for word in words if "=" in word]
-    return load_train(files, settings, find=heedful.objectives.get, objective=objective)
+    from heedful.objectives import get
+
+    return load_train(files, settings, find=get, objective=objective)

@@ -33,8 +33,9 @@ def resumed(saved: TrainConfig, asked: TrainConfig) -> TrainConfig:
     Raises UserError that names every setting that may not change and does.
     """
     changed = []
-    for name in TrainConfig.model_fields:
-        old, new = getattr(saved, name), getattr(asked, name)
+    before, after = saved.model_dump(mode="json"), asked.model_dump(mode="json")  # a tuple was read back as a list
+    for name, old in before.items():
+        new = after[name]
         if old == new or name in RESUMABLE or (name in FROZEN_AT_START and new == "auto"):
             continue
         changed.append(f"{name} was {_shown(old)} and is now {_shown(new)}")

@@ -1,0 +1,66 @@
+"""`heed model`: make and rewrite model folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def new(
+    out: Annotated[Path, Parameter(help="folder to write")],
+    data: Annotated[str, Parameter(help="text to train the tokenizer on: file, folder, hub name or mixture")],
+    /,
+    *,
+    vocab_size: Annotated[int, Parameter(help="tokens in the vocabulary; larger makes shorter sequences")] = 4096,
+    layers: Annotated[int, Parameter(help="layers; more learn more and take longer")] = 4,
+    width: Annotated[int, Parameter(help="width of a layer, a multiple of heads")] = 128,
+    heads: Annotated[int, Parameter(help="attention heads")] = 4,
+    context: Annotated[int, Parameter(help="most tokens the model can see")] = 1024,
+    seed: Annotated[int, Parameter(help="seed of the new weights")] = 0,
+) -> None:
+    """Make a small untrained Llama with a tokenizer trained on given text.
+
+    Example:
+
+      heed model new models/tiny my_sources/ --vocab-size 2048 --layers 4 --width 128
+    """
+    from heedful.workflows.models import new as run
+
+    run(out, data, vocab_size=vocab_size, layers=layers, width=width, heads=heads, context=context, seed=seed)
+    print(f"Wrote {out}, untrained. Next: heed train sft model={out} data={data}")
+
+
+def convert(
+    model: Annotated[str, Parameter(help="folder or hub name with weights in any format")],
+    out: Annotated[Path, Parameter(help="folder to write")],
+    /,
+) -> None:
+    """Rewrite a folder's weights as safetensors; .bin and .pt files are read without running what they contain.
+
+    Example:
+
+      heed model convert old/pytorch-model new/model
+    """
+    from heedful.models import convert as run
+
+    run(model, out)
+    print(f"Wrote {out}: the same weights as safetensors.")
+
+
+def merge(
+    adapter: Annotated[str, Parameter(help="a PEFT adapter folder or the run folder of a LoRA run")],
+    out: Annotated[Path, Parameter(help="folder to write")],
+    /,
+) -> None:
+    """Merge a LoRA adapter into its model: one plain folder that needs no PEFT.
+
+    Example:
+
+      heed model merge runs/dpo-lora merged/model
+    """
+    from heedful.models import merge as run
+
+    run(adapter, out)
+    print(f"Wrote {out}: the model with the adapter in its weights.")

@@ -1,0 +1,29 @@
+"""Every recipe loads, is for the objective its name says, and says in its first line what it is for."""
+
+from __future__ import annotations
+
+import pytest
+
+from heedful import recipes
+from heedful.config import load_train
+from heedful.objectives import REGISTRY, get
+from heedful.types import UserError
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_loads(name: str) -> None:
+    config = load_train([recipes.recipe_path(name)], ["model=m", "data=d"], find=get)
+    assert name.rpartition("/")[2].startswith(config.objective.name)
+    assert len(recipes.about(name)) > 20
+
+
+def test_every_objective_has_a_recipe() -> None:
+    files = [recipes.recipe_path(name) for name in recipes.names()]
+    assert {load_train([f], ["model=m", "data=d"], find=get).objective.name for f in files} == set(REGISTRY)
+
+
+def test_a_mistyped_recipe_suggests() -> None:
+    with pytest.raises(UserError, match="did you mean demo/kto"):
+        recipes.recipe_path("demo/kot")
+    with pytest.raises(UserError, match="there is no such recipe"):
+        recipes.recipe_path("../config/x")
