@@ -1,0 +1,7 @@
+"""One self-contained HTML file from run folders, and the blocks such files are made of."""
+
+from heedful.reports import blocks, curves
+from heedful.reports.page import Section, write_report
+from heedful.reports.runs import Run, metric_curves, read_run, report, run_details
+
+__all__ = ["Run", "Section", "blocks", "curves", "metric_curves", "read_run", "report", "run_details", "write_report"]
