@@ -103,8 +103,9 @@ def prepare_data(
     evaluation: TokenStore | None = None
     evaluation_report: DataReport | None = None
     if held_out:
-        evaluation, evaluation_report = _prepare(held_out, config, objective, template, cache_dir)
-        for line in evaluation_report.lines():
+        evaluation, held_report = _prepare(held_out, config, objective, template, cache_dir)
+        evaluation_report = held_report
+        for line in held_report.lines():
             echo(f"eval data: {line}")
     elif config.eval_data is not None:
         raise UserError("eval_data holds no prompt that is not in the training data too; give other rows.")

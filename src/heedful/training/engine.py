@@ -24,7 +24,8 @@ def wrap(model: PackedModel, world: World) -> nn.Module:
     mesh = init_device_mesh(world.device.type, (world.size,))
     for layer in model.layers:
         fully_shard(layer, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
 
 
 def unwrap(module: nn.Module) -> PackedModel:

@@ -241,7 +241,7 @@ def interruption() -> Iterator[Callable[[], int | None]]:
         seen.append(signum)
         signal.signal(signum, before[signum])
 
-    before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield lambda: seen[0] if seen else None
     finally:
