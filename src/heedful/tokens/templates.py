@@ -174,7 +174,7 @@ class Template:
             remainder = text[len(text) - before.cut.characters :]
             return self.vocabulary.continuation(before.all[-8:], ids[:end]).removeprefix(remainder)
         answer = self.vocabulary.continuation(self._context, ids[:end]).removeprefix(self.anatomy.remainder)
-        return answer.removesuffix(self._spelled_end)
+        return answer.removesuffix(self.spelled_end)
 
     @cached_property
     def _context(self) -> list[int]:
@@ -182,7 +182,7 @@ class Template:
         return self.encode_prompt([Message("user", "Hello.")])[-8:]
 
     @cached_property
-    def _spelled_end(self) -> str:
+    def spelled_end(self) -> str:
         """What ends an answer before the stop token: ordinary text that the template writes."""
         end_id = self.anatomy.end_id
         return self.anatomy.keep if end_id is None else self.anatomy.keep.removesuffix(self.vocabulary.token(end_id))
