@@ -14,21 +14,22 @@ def new(
     /,
     *,
     vocab_size: Annotated[int, Parameter(help="tokens in the vocabulary; larger makes shorter sequences")] = 4096,
+    hidden_size: Annotated[int, Parameter(help="width of a layer, a multiple of heads")] = 128,
     layers: Annotated[int, Parameter(help="layers; more learn more and take longer")] = 4,
-    width: Annotated[int, Parameter(help="width of a layer, a multiple of heads")] = 128,
     heads: Annotated[int, Parameter(help="attention heads")] = 4,
-    context: Annotated[int, Parameter(help="most tokens the model can see")] = 1024,
+    max_length: Annotated[int, Parameter(help="most tokens the model can see")] = 1024,
     seed: Annotated[int, Parameter(help="seed of the new weights")] = 0,
 ) -> None:
     """Make a small untrained Llama with a tokenizer trained on given text.
 
     Example:
 
-      heed model new models/tiny my_sources/ --vocab-size 2048 --layers 4 --width 128
+      heed model new models/tiny my_sources/ --vocab-size 2048 --layers 4
     """
-    from heedful.workflows.models import new as run
+    from heedful.workflows.inspection import new_model
 
-    run(out, data, vocab_size=vocab_size, layers=layers, width=width, heads=heads, context=context, seed=seed)
+    size = {"vocab_size": vocab_size, "hidden_size": hidden_size, "layers": layers, "heads": heads}
+    new_model(out, data, max_length=max_length, seed=seed, **size)
     print(f"Wrote {out}, untrained. Next: heed train sft model={out} data={data}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from textwrap import wrap
 
 from heedful.cli.words import ConfigFiles, DryRun, ObjectiveName, Word, resolve
@@ -10,12 +11,12 @@ from heedful.config import TrainConfig
 
 def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None, dry_run: DryRun = False) -> None:
     settings = resolve(objective, words, config)  # a mistake is told before anything heavy is imported
-    from heedful.training import train as run
+    from heedful.training.train import train as run
 
     folder = run(settings, dry_run=dry_run)
-    if not dry_run:
+    if not dry_run and os.environ.get("RANK", "0") == "0":
         use = "score" if objective == "reward" else "sample"
-        print(f"Wrote {folder}: the model in {folder}/final, its numbers in {folder}/metrics.jsonl.")
+        print(f"The model is in {folder}/final, its numbers in {folder}/metrics.jsonl.")
         print(f"Next: heed {use} {folder} FILE   heed report {folder}")
 
 

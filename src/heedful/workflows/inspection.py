@@ -2,8 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heedful.config import TrainConfig
+
+if TYPE_CHECKING:
+    from heedful.tokens.templates import Template
+    from heedful.training.data import PreparedData
+
+
+def check(config: TrainConfig, echo: Callable[[str], None] = print) -> PreparedData:
+    """Prepare the data exactly as a run with these settings would, say what became of every row, and keep the tokens.
+
+    Raises UserError where that run would be refused.
+    """
+    data, _ = _prepared(config, echo)
+    return data
+
+
+def show(config: TrainConfig, num: int = 3) -> None:
+    """Print the tokens of the first `num` examples in colours: prompt, trained on, not trained on."""
+    from rich.console import Console
+
+    from heedful.tokens.show import coloured, from_store, legend
+
+    data, template = _prepared(config, lambda line: None)
+    console = Console(highlight=False)
+    console.print(legend())
+    for e in range(min(num, data.train.num_examples)):
+        console.rule(data.train.origin(e))
+        for text in coloured(from_store(data.train, e), template):
+            console.print(text)
+
+
+def new_model(out: Path, data: str, *, seed: int = 0, **settings: Any) -> Path:
+    """A small untrained model whose tokenizer is trained on every text of `data` (anything `data=` takes).
+
+    settings: see `heedful.models.new_model`.
+    """
+    from heedful.examples import load
+    from heedful.models import new_model as write
+
+    texts = (
+        message.content
+        for example in load(data, seed=seed)
+        for messages in (example.prompt, *(response.messages for response in example.responses))
+        for message in messages
+    )
+    return write(out, texts, seed=seed, **settings)
 
 
 def convert(
@@ -29,3 +77,17 @@ def convert(
     if done.dropped:
         print(f"{len(done.dropped):,} not written: {'; '.join(sorted({dropped.reason for dropped in done.dropped}))}")
     return done.rows
+
+
+def _prepared(config: TrainConfig, echo: Callable[[str], None]) -> tuple[PreparedData, Template]:
+    from heedful.models import load_tokenizer, resolve
+    from heedful.tokens.templates import Template
+    from heedful.training.context import cache_folder
+    from heedful.training.data import prepare_data
+    from heedful.training.train import resolve_objective
+
+    objective = resolve_objective(config)
+    folder = resolve(config.model, trust_remote_code=config.trust_remote_code)
+    tokenizer = load_tokenizer(folder, trust_remote_code=config.trust_remote_code)
+    template = Template.load(tokenizer, config.template)
+    return prepare_data(config, objective, template, cache_folder(config), echo), template
