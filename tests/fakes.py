@@ -141,10 +141,10 @@ def tiny_model(
 def save_tiny_model(path: str | Path, arch: str = "llama", *, tokenizer: Any = None, **settings: Any) -> Path:
     """Write a tiny model and its tokenizer as a plain Transformers folder and give the folder back.
 
-    settings: those of `tiny_model`; the vocabulary is the tokenizer's.
+    settings: those of `tiny_model`; the vocabulary is the tokenizer's and a few spare rows, as real models have.
     """
     tokenizer = tiny_tokenizer() if tokenizer is None else tokenizer
-    model = tiny_model(arch, len(tokenizer), **settings)
+    model = tiny_model(arch, len(tokenizer) + 8, **settings)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return Path(path)

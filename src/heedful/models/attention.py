@@ -117,14 +117,17 @@ def attention(
     if not isinstance(attention_mask, TreeMask):
         if _current.get() is not None:
             raise Unsupported("a layer builds a mask of its own")
-        causal = (
-            attention_mask is None and query.shape[2] > 1 and (module.is_causal if is_causal is None else is_causal)
-        )
-        return _plain(query, key, value, attention_mask, scaling, softcap, bool(causal)), None
+        causal = bool(module.is_causal if is_causal is None else is_causal)
+        causal = causal and attention_mask is None and query.shape[2] > 1
+        return _plain(query, key, value, attention_mask, scaling, softcap, causal), None
     if dropout:
         raise Unsupported("the attention drops out")
     if is_causal is False:
         raise Unsupported("the model attends in both directions")
+    if torch.is_autocast_enabled(query.device.type):
+        # Norms of queries and keys promote to float32; SDPA would cast them back by itself, our own kernels do not.
+        half = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(half), key.to(half), value.to(half)
     layout, window = attention_mask.layout, attention_mask.window
     if sliding_window is not None:
         window = min(window or sliding_window, sliding_window)

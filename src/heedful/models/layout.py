@@ -51,10 +51,8 @@ class Layout:
             for start, end, length, spans in zip(tree_starts, tree_starts[1:], prompt_lengths, of_tree, strict=False)
         )
         for tree in trees:
-            edges = [tree.prompt_end, *(edge for span in tree.responses for edge in span)]
-            assert edges[::2] == [*edges[1::2], tree.end][: len(edges[::2])], (
-                f"responses do not follow the prompt: {tree}"
-            )
+            edges = [tree.prompt_end, *(edge for span in tree.responses for edge in span), tree.end]
+            assert edges[::2] == edges[1::2], f"a gap between the segments of {tree}"
         return Layout(trees, positions)
 
     @property
@@ -84,7 +82,7 @@ class Layout:
         return self.cache["segments"]
 
     def visible(self, number: int, window: int | None) -> Bool[Tensor, "n n"]:
-        """Row i, column j: token i of tree `number` may see token j (at most `window` positions back, itself included)."""
+        """Row i, column j: token i of tree `number` may see token j (a window holds the token itself too)."""
         key = ("visible", number, window)
         if key not in self.cache:
             tree = self.trees[number]

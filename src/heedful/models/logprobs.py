@@ -138,7 +138,8 @@ class _TokenStats(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_logps: Tensor, grad_entropy: Tensor, grad_p2: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *grads: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        grad_logps, grad_entropy, grad_p2 = grads
         hidden, weight, bias, targets, lse, entropy, p2 = ctx.saved_tensors
         scale, softcap, wants_entropy, wants_p2, chunk_bytes = ctx.settings
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]

@@ -46,7 +46,7 @@ def to_rows(pack: PackTensors, pad_id: int) -> Rows:
 
 
 def forward(inner: nn.Module, rows: Rows) -> Tensor:
-    """Final hidden states of every cell, flattened to (B·L, D).  Padding stands at the end, so positions are natural."""
+    """Final hidden states of every cell, flattened to (B·L, D).  Padding stands at the end, so positions count up."""
     out = trunk_of(inner)(input_ids=rows.ids, attention_mask=rows.mask.long(), use_cache=False)
     return out[0].flatten(0, 1)
 

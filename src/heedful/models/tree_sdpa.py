@@ -35,7 +35,7 @@ class Piece(NamedTuple):
 
 
 def pieces(layout: Layout) -> Iterator[Piece]:
-    """The causal runs of a layout, none of them empty.  A piece without keys before it has prompt_start == prompt_end."""
+    """The causal runs of a layout, none of them empty; without keys before it, prompt_start == prompt_end."""
     for tree in layout.trees:
         first = tree.responses[0][1] if tree.responses else tree.prompt_end
         if first > tree.start:
@@ -85,7 +85,8 @@ class TreeAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (grad,) = grads
         query, key, value, out, lse = ctx.saved_tensors
         grad_query = torch.empty_like(query)
         grad_key, grad_value = torch.empty_like(key), torch.empty_like(value)

@@ -25,7 +25,7 @@ class PackedModel(nn.Module):
     """A Transformers (or PEFT) model that reads packs.
 
     inner: the model.  packed: whether it reads a pack as it is (else through a padded batch, with the same results).
-    half: compute the trunk in this dtype by autocasting; parameters stay float32.
+    compute_dtype: compute the trunk in this dtype by autocasting; parameters stay as they are.
     frame: for encoders, the special tokens around a text pair.
     value_head: a layer from hidden states to one value, for objectives that read `values`.
     """
@@ -35,16 +35,19 @@ class PackedModel(nn.Module):
         inner: nn.Module,
         *,
         packed: bool = True,
-        half: torch.dtype | None = None,
+        compute_dtype: torch.dtype | None = None,
         frame: padded.PairFrame | None = None,
         value_head: nn.Linear | None = None,
         reference_adapter: str | None = None,
     ):
         super().__init__()
         self.inner = inner
-        self.packed, self.half, self.frame = packed, half, frame
+        self.packed, self.compute_dtype, self.frame = packed, compute_dtype, frame
         self.value_head = value_head
         self.reference_adapter = reference_adapter
+        if reference_adapter is not None:
+            # The starting point is the run's input, not its state: a checkpoint neither holds nor overwrites it.
+            self.register_state_dict_post_hook(_without_reference)
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -80,7 +83,7 @@ class PackedModel(nn.Module):
             assert self.value_head is not None, "values of a model without a value head"
             out["values"] = self.value_head(_wide(states))[:, 0]
         if {"logps", "entropy", "sum_p2"} & set(wants):
-            states = states if self.half is None else states.to(self.half)
+            states = states if self.compute_dtype is None else states.to(self.compute_dtype)
             stats = token_stats(
                 states,
                 lm_head(self.inner),
@@ -104,9 +107,9 @@ class PackedModel(nn.Module):
             return padded.forward(self.inner, rows), rows.sources, rows.last
 
     def _autocast(self, pack: PackTensors):
-        if self.half is None:
+        if self.compute_dtype is None:
             return nullcontext()
-        return torch.autocast(pack.ids.device.type, self.half)
+        return torch.autocast(pack.ids.device.type, self.compute_dtype)
 
     @contextmanager
     def reference(self) -> Iterator[None]:
@@ -129,3 +132,9 @@ class PackedModel(nn.Module):
 
 def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
+
+
+def _without_reference(model: nn.Module, state: dict[str, Tensor], prefix: str, metadata: object) -> None:
+    assert isinstance(model, PackedModel)
+    for name in [name for name in state if f".{model.reference_adapter}." in name]:
+        del state[name]

@@ -1,0 +1,72 @@
+"""Low-rank adapters through PEFT: new ones, or one that is continued with its starting point kept as the reference."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from heedful.models.folders import weight_files
+from heedful.types import UserError
+
+START = "start"
+"""Name of the frozen copy of the adapter that a run continues."""
+
+
+def add_adapter(model: Any, settings: dict[str, Any], kind: str, seed: int) -> Any:
+    """Wrap a Transformers model with fresh LoRA adapters.
+
+    settings: r, alpha, dropout (must be 0), targets (layer names; None: every linear layer but the head).
+    Raises UserError for settings that cannot take effect.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    given = {"r": 16, "alpha": 32.0, "dropout": 0.0, "targets": None} | settings
+    unknown = sorted(given.keys() - {"r", "alpha", "dropout", "targets"})
+    if unknown:
+        raise UserError(f"lora.{unknown[0]} is not a setting; there are r, alpha, dropout and targets")
+    if given["dropout"]:
+        raise UserError(f"lora.dropout={given['dropout']}: dropout would make log-probabilities random; leave it at 0")
+    config = LoraConfig(
+        r=given["r"],
+        lora_alpha=given["alpha"],
+        target_modules=given["targets"] or "all-linear",
+        task_type=TaskType.SEQ_CLS if kind == "score" else TaskType.CAUSAL_LM,
+    )
+    try:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(seed)
+            return get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"lora.targets={given['targets']} does not fit {type(model).__name__}: {error}") from error
+
+
+def continue_adapter(model: Any, folder: str, *, frozen: bool = False) -> Any:
+    """Wrap a Transformers model with the adapter of a folder, trainable, and a frozen copy of it named `start`.
+
+    frozen: only the adapter, not trainable and without the copy.
+    Raises UserError if the folder holds no safetensors adapter that fits the model.
+    """
+    from peft import PeftModel
+
+    files = weight_files(folder)
+    if files[0].suffix == ".bin":
+        raise UserError(f"{files[0]} is not safetensors; rewrite it with `heed model convert {folder} NEW_FOLDER`")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            peft_model = PeftModel.from_pretrained(model, folder, is_trainable=not frozen)
+            if not frozen:
+                peft_model.load_adapter(folder, START, is_trainable=False)
+                peft_model.set_adapter("default")
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"the adapter in {folder} does not fit {type(model).__name__}: {reason}") from error
+    bias = getattr(peft_model.peft_config["default"], "bias", "none")
+    if bias != "none":
+        raise UserError(
+            f"the adapter in {folder} trains biases too (bias={bias}), so that its base cannot be told apart"
+        )
+    return peft_model
