@@ -25,13 +25,16 @@ class Anatomy:
 
     regular: a conversation with its answer begins with the generation prompt; otherwise the prompt is what
         conversations with different answers have in common.
+    extra: constant text between the prompt and the answer.
     after: what follows an answer; `keep` is the part of it that is trained (to the end-of-turn token, if any).
     end_id: the end-of-turn token, None if the template writes none.
     cut: the boundary's cut of every generation prompt, None if it depends on the prompt.
-    remainder: constant text a response's tokens hold before the answer.
+    remainder: text a response's tokens hold before the answer: what was cut from the prompt (of an ordinary one,
+        where it depends on the prompt), and `extra`.
     """
 
     regular: bool
+    extra: str
     after: str
     keep: str
     end_id: int | None
@@ -61,7 +64,7 @@ def dissect(name: str, render: Render, boundary: Boundary) -> Anatomy:
     extra = whole[len(prompt) : at]
     cut = _constant_cut(render, boundary, extra) if regular else None
     characters = (cut or boundary.cut(prompt, boundary.vocabulary.encode([prompt])[0])).characters
-    return Anatomy(regular, after, keep, end_id, cut, remainder=prompt[len(prompt) - characters :] + extra)
+    return Anatomy(regular, extra, after, keep, end_id, cut, remainder=prompt[len(prompt) - characters :] + extra)
 
 
 def prompt_text(messages: Sequence[Message], render: Render, *, regular: bool) -> str:

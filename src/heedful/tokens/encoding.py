@@ -50,7 +50,7 @@ def encode(
             done[row] = turns
         else:
             jobs.append(_Job(row, turns))
-    encoder = _Encoder(template, max_length, max_prompt_length or max_length - 1)
+    encoder = _Encoder(template, max_length, max_prompt_length)
     while jobs:
         again = []
         for job, result in encoder.run(jobs):
@@ -68,8 +68,9 @@ def encode(
 class _Encoder:
     """Renders and tokenises jobs; gives back the finished, the reason, or the job with a turn less to try again."""
 
-    def __init__(self, template: Template, max_length: int, max_prompt_length: int):
-        self.template, self.max_length, self.max_prompt_length = template, max_length, max_prompt_length
+    def __init__(self, template: Template, max_length: int, max_prompt_length: int | None):
+        self.template, self.max_length = template, max_length
+        self.max_prompt_length = max_length if max_prompt_length is None else max_prompt_length
 
     def run(self, jobs: list[_Job]):
         reasons: dict[int, str] = {}
@@ -168,7 +169,8 @@ class _Encoder:
         if shorter is not None:
             return _Job(job.row, shorter, job.dropped_turns + 1)
         if len(item.prompt_ids) > self.max_prompt_length:
-            raise Unfit(f"its last turn alone is longer than max_prompt_length={self.max_prompt_length}")
+            limit = "max_prompt_length" if self.max_prompt_length < self.max_length else "max_length"
+            raise Unfit(f"its last turn alone is longer than {limit}={self.max_prompt_length}")
         raise Unfit(f"its answer does not fit in max_length={self.max_length}")
 
     def _chunks(self, item: EncodedExample) -> list[EncodedExample]:

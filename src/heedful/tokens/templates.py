@@ -165,16 +165,20 @@ class Template:
     def decode_response(self, ids: Sequence[int], prompt: Sequence[Message] | None = None) -> str:
         """The answer that response tokens spell, without stop token and without the header's remainder.
 
-        prompt: what was answered; give it for verbatim prompts, whose trailing blanks ride with the response.
+        prompt: what was answered; without it an ordinary question is assumed, which is right for chat templates with
+        a header.  Give it for verbatim prompts, whose trailing blanks ride with the response.
         """
         end = next((i for i, index in enumerate(ids) if index in self.stop_ids), len(ids))
-        if prompt and prompt[0].role == TEXT:
-            text = self.render(prompt)
-            before = self.prompt_tokens(text, self.vocabulary.encode([text])[0], verbatim=True)
-            remainder = text[len(text) - before.cut.characters :]
-            return self.vocabulary.continuation(before.all[-8:], ids[:end]).removeprefix(remainder)
-        answer = self.vocabulary.continuation(self._context, ids[:end]).removeprefix(self.anatomy.remainder)
-        return answer.removesuffix(self.spelled_end)
+        verbatim = bool(prompt) and prompt[0].role == TEXT
+        if prompt:
+            text = self.prompt_text(prompt)
+            before = self.prompt_tokens(text, self.vocabulary.encode([text])[0], verbatim=verbatim)
+            context = before.all[-8:]
+            remainder = text[len(text) - before.cut.characters :] + ("" if verbatim else self.anatomy.extra)
+        else:
+            context, remainder = self._context, self.anatomy.remainder
+        answer = self.vocabulary.continuation(context, ids[:end]).removeprefix(remainder)
+        return answer if verbatim else answer.removesuffix(self.spelled_end)
 
     @cached_property
     def _context(self) -> list[int]:
