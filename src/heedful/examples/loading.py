@@ -12,7 +12,7 @@ from heedful.examples.conversation import RowError, SkipRow
 from heedful.examples.hub import parse_hub_name
 from heedful.examples.mixture import MixtureItem, draw, parse_mixture
 from heedful.examples.readers import READERS, Reader, detect, find, registry
-from heedful.examples.sources import exists, open_source
+from heedful.examples.sources import exists, near_path, open_source
 from heedful.types import Example, UserError
 
 
@@ -144,7 +144,7 @@ def _no_source(where: str, known: Mapping[str, Reader]) -> str:
     if colon and (first in known or exists(first)):
         mend = f"; for a path after a reader write {first}::{rest}" if first in known else ""
         return f"data: {rest.split(':')[0]!r} in {where!r} is no proportion (a number, a/b or n/-1){mend}."
-    near = did_you_mean(where, known)
+    near = did_you_mean(where, known) or near_path(where)
     return f"data: {where!r} is no file or folder, no reader and no hub name (org/name){near}."
 
 

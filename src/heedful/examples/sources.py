@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from heedful.config.suggest import did_you_mean
 from heedful.examples.folders import files_of, is_saved, saved_rows
 from heedful.examples.hub import hub_rows, parse_hub_name
 from heedful.examples.rows import OriginRow, rows_of
@@ -23,7 +24,7 @@ def open_source(where: str, split: str, *, documents: bool = False) -> tuple[Ite
         return _open_local(path, chosen or split, documents=documents)
     hub = parse_hub_name(where)
     if hub is None:
-        raise UserError(f"no such file or folder: {where!r}{_near(Path(where).expanduser())}.")
+        raise UserError(f"no such file or folder: {where!r}{near_path(where)}.")
     return hub_rows(hub, split)
 
 
@@ -51,10 +52,9 @@ def _open_local(path: Path, split: str, *, documents: bool) -> tuple[Iterator[Or
     return (row for file in files for row in rows_of(file)), note
 
 
-def _near(path: Path) -> str:
-    """A file with nearly that name in the folder it was looked for."""
-    from heedful.config.suggest import did_you_mean
-
+def near_path(where: str) -> str:
+    """`; did you mean X?` with a file of nearly that name in the same folder, or that there is no such folder."""
+    path = Path(where).expanduser()
     if not path.parent.is_dir():
         return f" (there is no folder {str(path.parent)!r})"
     return did_you_mean(path.name, [sibling.name for sibling in path.parent.iterdir()])

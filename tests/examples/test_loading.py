@@ -1,0 +1,95 @@
+"""From `data=` to Examples: detection, counts, and errors that name the row."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heedful.examples import load, load_with_report, read
+from heedful.types import UserError
+from tests.examples.makers import write_rows
+
+GOOD = {"prompt": "p", "chosen": "a", "rejected": "b"}
+
+
+def test_rows_are_examples_and_drops(tmp_path: Path) -> None:
+    good = {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}
+    other = {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: x\n\nAssistant: c"}
+    path = write_rows(tmp_path / "a.jsonl", [good, other, good, other])
+    examples, report = load_with_report(str(path))
+    (source,) = report.sources
+    assert [example.origin for example in examples] == [f"{path}:1", f"{path}:3"]
+    assert (source.rows, source.examples, source.dropped.total()) == (4, 2, 2)
+    reason = "the two dialogues part before their first answer, so they share no prompt"
+    assert source.to_json() == {
+        "source": str(path),
+        "readers": ["hh-raw"],
+        "rows": 4,
+        "examples": 2,
+        "taken": 2,
+        "dropped": {reason: 2},
+        "note": None,
+    }
+    assert report.lines() == [
+        f"{path}: 4 rows read as hh-raw, 2 examples",
+        f"  dropped 2: {reason} (first at {path}:2)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "p", "chosen": "a"}, r"a\.jsonl:2: no column 'rejected'; the row has prompt, chosen"),
+        ({**GOOD, "rejected": None}, r"a\.jsonl:2: column 'rejected' must be a text or a list of turns, not nothing"),
+        ({**GOOD, "margin": "wide"}, r"a\.jsonl:2: column 'margin' must be a number, not 'wide'"),
+    ],
+)
+def test_a_malformed_row_names_file_and_line(tmp_path: Path, row: dict, message: str) -> None:
+    path = write_rows(tmp_path / "a.jsonl", [GOOD, row])
+    with pytest.raises(UserError, match=message):
+        load(str(path))
+
+
+def test_columns_nobody_reads(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.jsonl", [{"question": "q", "reply": "r"}])
+    with pytest.raises(
+        UserError, match=r"a\.jsonl:1: no reader reads the columns question, reply; tried heedful: no col"
+    ):
+        load(str(path))
+
+
+def test_a_named_reader(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.jsonl", [{**GOOD, "instruction": "i", "output": "o"}])
+    assert load(str(path))[0].prompt[0].content == "i"  # alpaca is tried before TRL's
+    for chosen in (load(str(path), reader="preference"), load(f"preference::{path}")):
+        assert chosen[0].prompt[0].content == "p"
+    assert [example.prompt for example in read(str(path), reader="preference")] == [chosen[0].prompt]
+    with pytest.raises(UserError, match=r"no reader is called 'prefrence'; did you mean preference\?"):
+        load(str(path), reader="prefrence")
+
+
+def test_half_a_character_is_dropped_not_passed_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "p", "completion": "\\ud83d"}\n{"prompt": "p", "completion": "\\ud83d\\ude00"}\n')
+    examples, report = load_with_report(str(path))
+    assert [example.responses[0].text for example in examples] == ["😀"]
+    assert report.sources[0].dropped == {"a text with half a character (a lone surrogate)": 1}
+
+
+def test_a_source_without_examples(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("\n")
+    with pytest.raises(UserError, match=r"a\.jsonl holds no example; it is empty"):
+        load(str(tmp_path / "a.jsonl"))
+    write_rows(tmp_path / "b.jsonl", [{"messages": [{"role": "user", "content": "a"}]}])
+    with pytest.raises(UserError, match=r"holds no example: 1 dropped: a dialogue without an assistant's turn"):
+        load(str(tmp_path / "b.jsonl"))
+
+
+def test_reading_loads_no_torch_and_no_datasets(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.jsonl", [GOOD])
+    code = "import sys; from heedful.examples import load; load(sys.argv[1]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert {"torch", "datasets"}.isdisjoint(done.stdout.split())
