@@ -30,7 +30,7 @@ def judge(template: Template, store: TokenStore, e: int, r: int, example: Exampl
         (own if message.role in ("assistant", TEXT) else others).append(message.content)
     verdict = Words.OF_THE_ASSISTANT
     for run in _runs(template, store, e, r):
-        if any(_is(template, run, said) for said in own):
+        if any(_is(template, run, said) for said in reversed(own)):
             continue
         said_by_all = "\n".join(own)
         if any(
@@ -56,8 +56,8 @@ def _is(template: Template, run: str, said: str) -> bool:
     """Whether `run` is `said`, but for blanks and for what the template always writes around an answer."""
     vocabulary, anatomy = template.vocabulary, template.anatomy
     around_before, around_after = {"", anatomy.remainder.strip()}, {"", template.spelled_end.strip()}
-    spellings = (said, vocabulary.decode(vocabulary.encode([said])[0]))  # the tokenizer may normalise
-    for words in (spelling.strip() for spelling in spellings):
+    for normalised in (False, True):  # some tokenizers normalise what they are given
+        words = (vocabulary.decode(vocabulary.encode([said])[0]) if normalised else said).strip()
         if not words:
             return run.strip() in around_before | around_after
         before, found, after = run.partition(words)
