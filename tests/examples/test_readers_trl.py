@@ -42,6 +42,13 @@ def test_prompt_only() -> None:
     assert read({"prompt": [U]}, "prompt-only") == Example([user("What color?")], [])
 
 
+def test_answers_in_an_unknown_column_are_not_read_as_mere_prompts() -> None:
+    row = {"prompt": "p", "response": "r"}
+    with pytest.raises(RowError, match="prompt-only: more than prompts: there is a column 'response'"):
+        detect(row)
+    assert READERS["prompt-only"].convert(row) == Example([text("p")], [], extra={"response": "r"})
+
+
 def test_prompt_completion() -> None:
     standard = read({"prompt": "The sky is", "completion": " blue."}, "prompt-completion")
     assert standard == Example([text("The sky is")], [Response([text(" blue.")])])

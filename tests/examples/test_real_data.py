@@ -54,7 +54,7 @@ def test_shapes_of_the_scored_pairs() -> None:
     examples, _ = load_with_report(str(DATA / "hh_scored/helpful_base.jsonl.gz"))
     by_human, by_reward = to_pairs(examples), to_pairs(examples, prefer="reward")
     assert (len(by_human.examples), len(by_reward.examples), len(by_reward.dropped)) == (2354, 2352, 2)
-    assert by_human.notes == ["human verdict and reward disagree in 802 of 2,354 pairs (prefer=human decides)"]
+    assert by_human.notes == ["pairs in which human verdict and reward disagree: 802 of 2,354 (prefer=human decides)"]
     train, held_out = split_by_prompt(examples, 0.1, 0)
     assert len(train) + len(held_out) == 2354
     singles = to_singles(train).then(attach_mismatched, 0)

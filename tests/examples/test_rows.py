@@ -74,3 +74,8 @@ def test_broken_files_are_named_with_their_line(tmp_path: Path, name: str, conte
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         list(rows_of(path))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.jsonl: cannot be read \(No such file"):
+        list(rows_of(tmp_path / "a.jsonl"))

@@ -67,8 +67,8 @@ def test_prefer_reward_turns_a_pair_round_and_counts_it() -> None:
     assert [texts(example) for example in human.examples] == [["a", "b"], ["a", "b"]]
     assert [texts(example) for example in reward.examples] == [["a", "b"], ["b", "a"]]
     assert (reward.examples[1].strength, reward.examples[1].margin) == (None, None)  # they spoke of the other order
-    assert human.notes == ["human verdict and reward disagree in 1 of 2 pairs (prefer=human decides)"]
-    assert reward.notes == ["human verdict and reward disagree in 1 of 2 pairs (prefer=reward decides)"]
+    assert human.notes == ["pairs in which human verdict and reward disagree: 1 of 2 (prefer=human decides)"]
+    assert reward.notes == ["pairs in which human verdict and reward disagree: 1 of 2 (prefer=reward decides)"]
     assert reasons(to_pairs([rewarded(1.0, 1.0)], prefer="reward")) == ["a tie: the responses have equal rewards"]
     assert reasons(to_pairs([rewarded(1.0, None)], prefer="reward")) == ["fewer than two responses have a reward"]
 
@@ -107,7 +107,15 @@ def test_demonstrations() -> None:
     assert [texts(example) for example in shaped.examples] == [["only"], ["b"], ["c"]]
     assert all(example.better is None and example.margin is None for example in shaped.examples)
     assert reasons(shaped) == ["its best response is judged undesirable", "no response", "no human verdict"]
-    assert shaped.notes == ["2 comparisons gave their best response as a demonstration"]
+    assert shaped.notes == ["comparisons whose best response became a demonstration: 2"]
+
+
+def test_a_lone_judgement_among_several_responses_is_a_demonstration_only_if_it_is_desirable() -> None:
+    liked = Example([user("q")], [Response([assistant("a")]), Response([assistant("b")], desirable=True)])
+    assert texts(to_demonstrations([liked]).examples[0]) == ["b"]
+    assert reasons(to_demonstrations([rewarded(None, 1.0)], prefer="reward")) == [
+        "fewer than two responses have a reward"
+    ]
 
 
 def test_where_the_response_of_a_demonstration_begins() -> None:
@@ -128,7 +136,7 @@ def test_a_pair_gives_one_desirable_and_one_undesirable_response_under_one_promp
     shaped = to_singles([pair("q", "a", "b", better=1)])
     (example,) = shaped.examples
     assert [(response.text, response.desirable) for response in example.responses] == [("a", False), ("b", True)]
-    assert shaped.notes == ["1 comparisons gave desirable and undesirable responses"]
+    assert shaped.notes == ["comparisons that became desirable and undesirable responses: 1"]
 
 
 def test_labels_of_their_own_count() -> None:

@@ -38,6 +38,10 @@ def hungry(split, colour):
 def nothing():
     return None
 
+def falls():
+    yield {"prompt": "p", "completion": "c"}
+    yield {}["gone"]
+
 def alpaca():
     yield {}
 
@@ -85,6 +89,7 @@ def test_a_user_reader_in_a_mixture(file: str, tmp_path: Path) -> None:
         ("nothing", r"must yield examples or rows, and returned nothing"),
         ("minne", r"has no function 'minne'; did you mean mine\?"),
         ("number", r"has no function 'number'"),
+        ("falls", r"my\.py:falls failed: KeyError: 'gone' \(line \d+ of .*my\.py\)"),
         ("alpaca", r"there is a reader 'alpaca' already; rename the function"),
     ],
 )

@@ -34,8 +34,8 @@ def rows_of(path: Path) -> Iterator[OriginRow]:
     Raises UserError naming the file, and the line where there is one, for anything that cannot be read.
     """
     kind = kind_of(path)
-    refuse_pointer(path)
     try:
+        refuse_pointer(path)
         if kind == ".parquet":
             yield from _parquet(path)
             return

@@ -90,12 +90,10 @@ def to_pairs(examples: Sequence[Example], *, prefer: Prefer = "human") -> Shaped
         rankings += num_responses > 2
         shaped.examples += [_pair(example, chosen, rejected) for chosen, rejected in ordered]
     if rankings:
-        shaped.notes.append(f"{rankings:,} rankings were turned into all their strictly ordered pairs")
+        shaped.notes.append(f"rankings turned into all their strictly ordered pairs: {rankings:,}")
     if disagreements:
-        shaped.notes.append(
-            f"human verdict and reward disagree in {disagreements:,} of {len(shaped.examples):,} pairs"
-            f" (prefer={prefer} decides)"
-        )
+        of_all = f"{disagreements:,} of {len(shaped.examples):,}"
+        shaped.notes.append(f"pairs in which human verdict and reward disagree: {of_all} (prefer={prefer} decides)")
     return shaped
 
 
@@ -144,7 +142,7 @@ def to_demonstrations(
             compared += len(example.responses) > 1
             shaped.examples.append(_demonstration(example, example.responses[best], train_on))
     if compared:
-        shaped.notes.append(f"{compared:,} comparisons gave their best response as a demonstration")
+        shaped.notes.append(f"comparisons whose best response became a demonstration: {compared:,}")
     return shaped
 
 
@@ -153,6 +151,8 @@ def _best(example: Example, prefer: Prefer) -> int | None:
     if len(example.responses) == 1:
         return 0
     judged = [(place, index) for index, place in enumerate(standings(example, prefer)) if place is not None]
+    if len(judged) == 1 and not example.responses[judged[0][1]].desirable:
+        return None
     return min(judged)[1] if judged else None
 
 
@@ -201,7 +201,7 @@ def to_singles(examples: Sequence[Example], *, prefer: Prefer = "human") -> Shap
         kept = [replace(example.responses[index], desirable=labels[index]) for index in judged]
         shaped.examples.append(_with_responses(example, kept, judged))
     if compared:
-        shaped.notes.append(f"{compared:,} comparisons gave desirable and undesirable responses")
+        shaped.notes.append(f"comparisons that became desirable and undesirable responses: {compared:,}")
     return shaped
 
 

@@ -64,6 +64,15 @@ def _modelling(row: Row) -> Example:
 # prompts, with one completion or none
 
 
+ANSWERS = ("completion", "response", "responses", "answer", "output", "target", "chosen", "rejected")
+
+
+def _prompt_only_declines(row: Row) -> str | None:
+    """Rows whose answers have a column we do not know must not be read as mere prompts."""
+    answers = [column for column in ANSWERS if column in row]
+    return lacks(row, "prompt") or (f"more than prompts: there is a column {answers[0]!r}" if answers else None)
+
+
 def _prompt_only(row: Row) -> Example:
     return _example(row, to_messages(cell(row, "prompt"), "prompt"), [], ("prompt",))
 
@@ -131,7 +140,7 @@ MODELLING = Reader(
     _modelling_declines,
     _modelling,
 )
-PROMPT_ONLY = Reader("prompt-only", "TRL prompt-only: prompt", lambda row: lacks(row, "prompt"), _prompt_only)
+PROMPT_ONLY = Reader("prompt-only", "TRL prompt-only: prompt", _prompt_only_declines, _prompt_only)
 COMPLETION = Reader(
     "prompt-completion",
     "TRL prompt and completion: prompt, completion; optional reward",

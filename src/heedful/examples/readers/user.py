@@ -13,7 +13,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,7 +64,7 @@ def _run(file: Path, spec: str) -> ModuleType:
     return module
 
 
-def _call(function: Callable[..., Any], spec: str, split: str, path: str | None) -> Iterable[Any]:
+def _call(function: Callable[..., Any], spec: str, split: str, path: str | None) -> Iterator[Any]:
     parameters = inspect.signature(function).parameters
     given = {"split": split, "path": path}
     if path is not None and "path" not in parameters:
@@ -74,10 +75,18 @@ def _call(function: Callable[..., Any], spec: str, split: str, path: str | None)
     ]  # fmt: skip
     if unknown:
         raise UserError(f"the reader {spec} needs {unknown[0]!r}; a reader is given 'split' and 'path' only.")
-    rows = function(**{name: value for name, value in given.items() if name in parameters})
-    if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
-        raise UserError(f"the reader {spec} must yield examples or rows, and returned {kind(rows)}.")
-    return rows
+    try:
+        rows = function(**{name: value for name, value in given.items() if name in parameters})
+        if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
+            raise UserError(f"the reader {spec} must yield examples or rows, and returned {kind(rows)}.")
+        yield from rows
+    except UserError:
+        raise
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"the reader {spec} failed: {type(error).__name__}: {error} (line {at.lineno} of {at.filename})."
+        ) from error
 
 
 def _convert(row: Any, detect: Callable[[Any], Reader]) -> Example:
