@@ -180,6 +180,15 @@ def test_a_dump_reads_back_as_the_same_settings(tmp_path: Path) -> None:
     assert load_train([file], find=find) == config
 
 
+@pytest.mark.parametrize(
+    "text", ["a\x85b", "a\u2028b", "a\r\nb", "\ufeffa", "\t", "# no", "a: b", "'", "- a", "&a", "%"]
+)
+def test_awkward_text_survives_writing_and_reading(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text(dump_yaml({"key": text, text: 1}), encoding="utf-8", newline="")
+    assert read_yaml(file) == {"key": text, text: 1}
+
+
 class Anything(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

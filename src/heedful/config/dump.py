@@ -23,8 +23,8 @@ def dump_yaml(settings: BaseModel | Mapping[str, Any]) -> str:
 
 
 def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    risky = core(text) != text or text[:1] in ("[", "{") or text != text.strip()
-    style = '"' if risky or "\n" in text else None
+    mistakable = core(text) != text or text[:1] in ("[", "{") or text != text.strip()
+    style = '"' if mistakable or not text.isprintable() else None  # YAML folds all kinds of line ends
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
