@@ -68,9 +68,7 @@ def load_policy(
     adapter = None if adapter is None else resolve(adapter)
     if is_adapter(path):
         if adapter is not None or lora is not None:
-            raise UserError(
-                f"model={name} is an adapter already; to put another on it, merge it first (heed model merge)"
-            )
+            raise UserError(f"model={name} is an adapter; to put another on it, merge it first (heed model merge)")
         path, adapter = resolve(base_of_adapter(path), trust_remote_code=trust_remote_code), path
     if adapter is not None and lora is not None:
         raise UserError("lora makes a new adapter and adapter continues one; give one of them")
@@ -85,7 +83,9 @@ def load_policy(
     silence_dropout(inner)
     _check_vocabulary(tokenizer, inner, path)
     inner.to(device)  # pyright: ignore[reportArgumentType]
-    frame = PairFrame.of(tokenizer) if kind == "score" and score_head(inner) is None else None
+    frame = None
+    if kind == "score" and score_head(inner) is None:
+        frame = PairFrame.of(tokenizer, getattr(config, "type_vocab_size", 0))
     verdict = _how_to_read(inner, kind, frame, own_code=type(inner).__module__.startswith("transformers_modules"))
     if gradient_checkpointing:
         inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

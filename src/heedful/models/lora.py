@@ -66,7 +66,5 @@ def continue_adapter(model: Any, folder: str, *, frozen: bool = False) -> Any:
         raise UserError(f"the adapter in {folder} does not fit {type(model).__name__}: {reason}") from error
     bias = getattr(peft_model.peft_config["default"], "bias", "none")
     if bias != "none":
-        raise UserError(
-            f"the adapter in {folder} trains biases too (bias={bias}), so that its base cannot be told apart"
-        )
+        raise UserError(f"the adapter in {folder} trains biases too (bias={bias}), so its base cannot be told apart")
     return peft_model

@@ -68,10 +68,10 @@ class PairFrame:
         return len(self.before) + len(self.between) + len(self.after)
 
     @staticmethod
-    def of(tokenizer: Any) -> PairFrame:
-        """Read off what the tokenizer itself puts around a pair."""
+    def of(tokenizer: Any, num_types: int) -> PairFrame:
+        """Read off what the tokenizer itself puts around a pair, for a model that tells `num_types` of tokens apart."""
         ids = tokenizer("a", "a", return_token_type_ids=True)
-        types = ids.get("token_type_ids") or [0] * len(ids["input_ids"])
+        types = ids["token_type_ids"] if num_types > 1 else [0] * len(ids["input_ids"])
         plain = tokenizer("a", add_special_tokens=False)["input_ids"]
         ids = ids["input_ids"]
         first = _find(ids, plain, 0)
