@@ -16,7 +16,7 @@ class PlainTemplate:
     def encode_prompt(self, messages: Sequence[Message], *, max_prompt_length: int | None = None) -> list[int]:
         return self.tokenizer("".join(m.content for m in messages))["input_ids"][-(max_prompt_length or 10**9) :]
 
-    def decode_response(self, ids: Sequence[int]) -> str:
+    def decode_response(self, ids: Sequence[int], prompt: Sequence[Message] | None = None) -> str:
         return self.tokenizer.decode([i for i in ids if i not in self.stop_ids])
 
 

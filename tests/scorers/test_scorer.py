@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from heedful.scorers import SCORERS, Scorer, get
-from heedful.types import TEXT, Message, Rollout, RunError, UserError
+from heedful.types import TEXT, Example, Message, Response, RunError, UserError
 
 
-def rollout(text: str, finished: bool = True) -> Rollout:
-    return Rollout([Message(TEXT, "def f():\n")], text, [1], [2], None, finished, 0, 0, 0)
+def sampled(*texts: str, finished: bool | None = None) -> Example:
+    extra = {} if finished is None else {"finished": finished}
+    return Example([Message(TEXT, "def f():\n")], [Response([Message(TEXT, t)], extra=dict(extra)) for t in texts])
 
 
 @pytest.mark.parametrize("name", SCORERS)
@@ -26,8 +27,11 @@ def test_a_failure_is_not_better_than_anything_judged(name):
 
 
 def test_unfinished_and_empty_samples_are_failures():
-    assert SCORERS["pep8"].rollouts([rollout("    pass\n"), rollout("    pass\n", False), rollout("")]) == [0, 10, 10]
-    assert SCORERS["parses"].rollouts([rollout("    pass\n"), rollout("    pass\n", False), rollout(" ")]) == [1, 0, 0]
+    whole, cut = sampled(" ", "    return\n", finished=True), sampled("    pass\n", finished=False)
+    examples = [sampled("    pass\n", ""), cut, whole]
+    assert SCORERS["pep8"].examples(examples) == [[0, 10], [10], [10, 0]]
+    assert SCORERS["parses"].examples(examples) == [[1, 0], [0], [0, 1]]
+    assert SCORERS["length"].examples(examples) == [[9, 0], [9], [1, 11]]
 
 
 def test_reward_is_larger_for_better():

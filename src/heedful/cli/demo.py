@@ -17,7 +17,6 @@ def demo(
     quick: Annotated[
         bool, Parameter(help="a smaller model and less data: under 90 seconds, weaker results", negative="")
     ] = False,
-    all: Annotated[bool, Parameter(help="also the methods that do not fit in ten minutes", negative="")] = False,
     dry_run: Annotated[bool, Parameter(help="list the stages and stop", negative="")] = False,
 ) -> None:
     """Make a small model better with feedback, from nothing: the source code of Python's standard library and PEP 8.
@@ -34,4 +33,4 @@ def demo(
     """
     from heedful.workflows.demo import run
 
-    run(out=out, seed=seed, quick=quick, all=all, dry_run=dry_run)
+    run(out=out, seed=seed, quick=quick, dry_run=dry_run)

@@ -20,7 +20,7 @@ class SamplingTemplate(Protocol):
     @property
     def stop_ids(self) -> Sequence[int]: ...
     def encode_prompt(self, messages: Sequence[Message], *, max_prompt_length: int | None = None) -> list[int]: ...
-    def decode_response(self, ids: Sequence[int]) -> str: ...
+    def decode_response(self, ids: Sequence[int], prompt: Sequence[Message] | None = None) -> str: ...
 
 
 def sample(
@@ -108,7 +108,7 @@ def _fits(batch: list[list[Row]], piece: list[Row], size: int) -> bool:
 def _rollout(row: Row, prompt: Sequence[Message], template: SamplingTemplate, stops: Stops) -> Rollout:
     return Rollout(
         prompt=list(prompt),
-        text=stops.cut(template.decode_response(row.ids)),
+        text=stops.cut(template.decode_response(row.ids, prompt)),
         prompt_ids=row.prompt_ids,
         response_ids=row.ids,
         logps=row.logps,

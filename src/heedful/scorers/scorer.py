@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from heedful.types import Rollout, RunError
+from heedful.types import Example, Response, RunError
 
 ScoreFunction = Callable[[Sequence[str], Sequence[str]], list[float]]
 """(prompts, responses) -> one number a response."""
@@ -14,7 +14,7 @@ ScoreFunction = Callable[[Sequence[str], Sequence[str]], list[float]]
 
 @dataclass(frozen=True)
 class Scorer:
-    """A named score of responses.  Call it with prompts and responses, or hand it samples.
+    """A named score of responses.  Call it with prompts and responses, or with examples.
 
     lower_is_better: whether a small number is good (violations, toxicity) or a large one (a reward).
     failure: what a response counts that cannot be judged: an empty one, one that the length limit cut.  Never better
@@ -40,18 +40,24 @@ class Scorer:
             return scores
         return [s if r.strip() else self.failure for s, r in zip(scores, responses, strict=True)]
 
-    def rollouts(self, rollouts: Sequence[Rollout]) -> list[float]:
-        """Scores of samples; one that ran into the length limit is a failure."""
-        scores = self([prompt_text(r) for r in rollouts], [r.text for r in rollouts])
-        if self.failure is None:
-            return scores
-        return [s if r.finished else self.failure for s, r in zip(scores, rollouts, strict=True)]
+    def examples(self, examples: Sequence[Example]) -> list[list[float]]:
+        """Scores of every response of every example; a sample that ran into the length limit is a failure.
+
+        A sample's `Response.extra["finished"]` says so; a response without it came from a person and is whole.
+        """
+        pairs = [(e, r) for e in examples for r in e.responses]
+        scores = iter(self([prompt_text(e) for e, _ in pairs], [r.text for _, r in pairs]))
+        return [[self._or_failure(next(scores), r) for r in e.responses] for e in examples]
+
+    def _or_failure(self, score: float, response: Response) -> float:
+        cut = response.extra.get("finished") is False
+        return self.failure if cut and self.failure is not None else score
 
     def reward(self, score: float) -> float:
         """The score with the sign that makes larger better."""
         return -score if self.lower_is_better else score
 
 
-def prompt_text(rollout: Rollout) -> str:
-    """A sample's prompt as plain text: what its messages say, one after the other."""
-    return "".join(m.content for m in rollout.prompt)
+def prompt_text(example: Example) -> str:
+    """A prompt as plain text: what its messages say, one after the other."""
+    return "".join(message.content for message in example.prompt)
