@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ROWS = 1024
+ROWS = 2048
 """Rows of a tile: enough for full speed of the matrix products, few enough to leave the tile some width."""
 
 
