@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from heedful.models import attention
 from heedful.models.wrapper import PackedModel
 from heedful.tokens.encoded import EncodedExample, EncodedResponse
 from heedful.tokens.store import TokenStore
@@ -49,4 +50,6 @@ def small_model(kind: str = "lm", *, seed: int = 0) -> PackedModel:
     """A tiny Llama in float32, in eval mode."""
     torch.manual_seed(seed)
     inner = tiny_model("llama", vocab_size=VOCABULARY, score=kind == "score")
+    attention.register()
+    inner.set_attn_implementation(attention.NAME)
     return PackedModel(inner.eval())

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from heedful.models.saving import save
-from heedful.tokens import Template
+from heedful.tokens.templates import Template
 from heedful.training.batches import DataSource
 from heedful.training.checkpoints import TrainerState, flush_tree, latest_checkpoint, load_trainer, remove_partial
 from heedful.training.context import Context, load_trained_model
-from heedful.training.engine import load_whole_state, unwrap, whole_state
+from heedful.training.engine import is_adapted, load_whole_state, unwrap, whole_state
 from heedful.training.loop import Loop
 from heedful.training.metrics import MetricsFile
 from heedful.training.progress import Progress
@@ -38,6 +38,8 @@ class ModelSaver:
     def __call__(self, path: Path) -> None:
         state = whole_state(unwrap(self.module)) if self.world.engine == "fsdp2" else None
         if self.world.is_main:
+            # Whoever samples from the folder must render prompts as they were rendered here.
+            self.template.tokenizer.chat_template = self.template.source
             save(unwrap(self.module), self.template.tokenizer, path, state=state)
 
 
@@ -87,7 +89,7 @@ def restore(
 ) -> tuple[TrainerState, dict[str, torch.Tensor]]:
     """Weights, optimizers and counters of a checkpoint into the run."""
     config = context.config
-    if unwrap(module).is_adapted:
+    if is_adapted(unwrap(module)):
         saved = load_trained_model(config, context.objective, "cpu", lora=None, adapter=str(checkpoint))
     else:
         saved = load_trained_model(config, context.objective, "cpu", name=str(checkpoint))

@@ -65,13 +65,25 @@ class StepBatch:
     """Share of pack slots that hold tokens, over all ranks: tokens / (packs × longest pack)."""
 
 
+def sum_by_example(store: TokenStore, per_response: np.ndarray) -> np.ndarray:
+    """Totals over each example's responses (E,)."""
+    totals = np.concatenate([[0], np.cumsum(per_response)])
+    return np.diff(totals[store.example_responses])
+
+
+def pack_lengths(store: TokenStore) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens that each example takes in a pack (E,): without its mismatched answer, and with nothing but that one."""
+    beside = store.response_lengths * (store.columns["mismatched"] > 0.5)
+    own = store.response_lengths - beside
+    return store.prompt_lengths + sum_by_example(store, own), store.prompt_lengths + sum_by_example(store, beside)
+
+
 class DataSource:
     """A token store with the columns that were computed for it.
 
     token_columns: per trained token of the store, by name (`ref_logps`).
     with_mismatched: whether mismatched answers are packed, apart from the others.
-    lengths, mismatched_lengths (E,): tokens an example takes in a pack, without and with only its mismatched answer.
-    trained (E,): trained tokens of an example.
+    lengths, mismatched_lengths (E,): see `pack_lengths`.  trained (E,): trained tokens of an example.
     """
 
     def __init__(
@@ -80,17 +92,8 @@ class DataSource:
         self.store, self.token_columns = store, token_columns
         self.with_mismatched, self.device = with_mismatched, device
         self.is_mismatched = store.columns["mismatched"] > 0.5
-        self.lengths = self._lengths(~self.is_mismatched)
-        self.mismatched_lengths = self._lengths(self.is_mismatched)
-        self.trained = self._sum_by_example(np.diff(store.trained_offsets) * ~self.is_mismatched)
-
-    def _sum_by_example(self, per_response: np.ndarray) -> np.ndarray:
-        totals = np.concatenate([[0], np.cumsum(per_response)])
-        return np.diff(totals[self.store.example_responses])
-
-    def _lengths(self, keep: np.ndarray) -> np.ndarray:
-        """Tokens of each example's prompt and kept responses."""
-        return self.store.prompt_lengths + self._sum_by_example(self.store.response_lengths * keep)
+        self.lengths, self.mismatched_lengths = pack_lengths(store)
+        self.trained = sum_by_example(store, np.diff(store.trained_offsets) * ~self.is_mismatched)
 
     def pack_batch(self, rows: np.ndarray, *, weight: float, mismatched: bool = False) -> PackBatch:
         """The pack of these examples with its columns, on the device."""

@@ -17,11 +17,12 @@ from torch import nn
 from heedful.config import TrainConfig
 from heedful.models.loading import Loaded, load_policy
 from heedful.objectives.reduce import Objective, needs
-from heedful.tokens import Template
 from heedful.tokens.sampler import Sampler
+from heedful.tokens.templates import Template
 from heedful.training import budget
+from heedful.training.batches import pack_lengths
 from heedful.training.data import PreparedData
-from heedful.training.engine import unwrap, wrap
+from heedful.training.engine import is_adapted, unwrap, wrap
 from heedful.training.reference import reference_logps
 from heedful.training.world import World
 from heedful.types import RunError, UserError
@@ -131,7 +132,8 @@ def freeze(config: TrainConfig, data: PreparedData, loaded: Loaded, world: World
 
     Raises UserError if the longest example does not fit into a pack.
     """
-    longest = max(int(s.example_lengths.max()) for s in (data.train, data.evaluation) if s is not None)
+    stores = [store for store in (data.train, data.evaluation) if store is not None]
+    longest = max(int(lengths.max()) for store in stores for lengths in pack_lengths(store))
     tokens_per_pack: Any = config.tokens_per_pack
     if tokens_per_pack == "auto":
         checkpointing, size = config.gradient_checkpointing, num_parameters(loaded.model)
@@ -169,7 +171,7 @@ def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.
             config.reference, dtype=config.dtype, device=world.device, trust_remote_code=config.trust_remote_code
         )
         digest, module = other.digest, wrap(other.model, world)
-    elif unwrap(module).is_adapted:
+    elif is_adapted(unwrap(module)):
         during = unwrap(module).reference()
     name = f"{digest}-{config.dtype}-{world.device.type}"
     with during:

@@ -24,7 +24,10 @@ from heedful.examples import (
 )
 from heedful.objectives.reduce import Objective, needs
 from heedful.objectives.views import Lists, Pairs, Tokens
-from heedful.tokens import DataReport, Template, TokenStore, prepare
+from heedful.tokens.prepare import prepare
+from heedful.tokens.report import DataReport
+from heedful.tokens.store import TokenStore
+from heedful.tokens.templates import Template
 from heedful.types import Example, UserError
 
 COMPUTED = frozenset({"logps", "ref_logps", "entropy", "values", "scores"})
@@ -69,10 +72,7 @@ def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig
 
 
 def read_data(config: TrainConfig) -> tuple[list[Example], list[Example], dict[str, LoadReport]]:
-    """Training and evaluation examples, and what became of every row of their sources.
-
-    A prompt of the evaluation set that stands in the training set too is taken out of the evaluation set.
-    """
+    """Training and evaluation examples, and what became of every row of their sources."""
     common: dict[str, Any] = {"seed": config.seed, "readers": config.readers}
     train, report = load_with_report(config.data, split="train", reader=config.reader, **common)
     if config.eval_fraction is not None:
@@ -81,8 +81,19 @@ def read_data(config: TrainConfig) -> tuple[list[Example], list[Example], dict[s
     if config.eval_data is None:
         return train, [], {"train": report}
     held_out, held_report = load_with_report(config.eval_data, split="eval", reader=config.reader, **common)
+    return train, held_out, {"train": report, "eval": held_report}
+
+
+def without_prompts_of(examples: list[Example], train: list[Example]) -> Shaped:
+    """The evaluation examples whose prompt is not trained on; the others are dropped with that reason."""
     seen = {prompt_key(example) for example in train}
-    return train, [e for e in held_out if prompt_key(e) not in seen], {"train": report, "eval": held_report}
+    shaped = Shaped()
+    for example in examples:
+        if prompt_key(example) in seen:
+            shaped.drop(example, "its prompt is in the training data too")
+        else:
+            shaped.examples.append(example)
+    return shaped
 
 
 def prepare_data(
@@ -97,35 +108,26 @@ def prepare_data(
     for name, source in sources.items():
         for line in source.lines():
             echo(f"{name} data: {line}")
-    store, report = _prepare(train, config, objective, template, cache_dir)
-    for line in report.lines():
-        echo(f"train data: {line}")
-    evaluation: TokenStore | None = None
-    evaluation_report: DataReport | None = None
-    if held_out:
-        evaluation, held_report = _prepare(held_out, config, objective, template, cache_dir)
-        evaluation_report = held_report
-        for line in held_report.lines():
-            echo(f"eval data: {line}")
-    elif config.eval_data is not None:
-        raise UserError("eval_data holds no prompt that is not in the training data too; give other rows.")
-    return PreparedData(sources, store, report, evaluation, evaluation_report)
 
+    def prepared(name: str, examples: Shaped) -> tuple[TokenStore, DataReport]:
+        store, report = prepare(
+            examples.then(shape, objective, config),
+            template,
+            max_length=config.max_length,
+            max_prompt_length=config.max_prompt_length,
+            train_on=config.train_on,
+            cache_dir=cache_dir,
+        )
+        for line in report.lines():
+            echo(f"{name} data: {line}")
+        report.raise_for_errors()
+        check_labels(store, objective)
+        return store, report
 
-def _prepare(
-    examples: list[Example], config: TrainConfig, objective: Objective, template: Template, cache_dir: Path
-) -> tuple[TokenStore, DataReport]:
-    store, report = prepare(
-        shape(examples, objective, config),
-        template,
-        max_length=config.max_length,
-        max_prompt_length=config.max_prompt_length,
-        train_on=config.train_on,
-        cache_dir=cache_dir,
-    )
-    report.raise_for_errors()
-    check_labels(store, objective)
-    return store, report
+    store, report = prepared("train", Shaped(train))
+    if config.eval_data is None and config.eval_fraction is None:
+        return PreparedData(sources, store, report, None, None)
+    return PreparedData(sources, store, report, *prepared("eval", without_prompts_of(held_out, train)))
 
 
 def check_labels(store: TokenStore, objective: Objective) -> None:

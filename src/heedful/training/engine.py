@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from heedful.models.wrapper import PackedModel
@@ -17,7 +23,7 @@ def wrap(model: PackedModel, world: World) -> nn.Module:
         return model
     if world.engine == "ddp":
         devices = [world.device] if world.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, **_no_buffer_sync())
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -28,11 +34,33 @@ def wrap(model: PackedModel, world: World) -> nn.Module:
     return model
 
 
+def _no_buffer_sync() -> dict[str, Any]:
+    """Buffers (rotary frequencies) are the same everywhere and never change; torch has renamed the switch."""
+    takes = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in takes else "broadcast_buffers": False}
+
+
 def unwrap(module: nn.Module) -> PackedModel:
     """The PackedModel inside."""
     inner = module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
     assert isinstance(inner, PackedModel)
     return inner
+
+
+@contextlib.contextmanager
+def without_gradient(module: nn.Module) -> Iterator[None]:
+    """Forwards without backward.  FSDP2 leaves its outermost parameters whole after one, and whoever then looked for
+    the parameters (an optimizer's state, say) would find others than the shards; so they are sharded again."""
+    with torch.no_grad():
+        yield
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
+def is_adapted(model: PackedModel) -> bool:
+    """Whether adapters are trained instead of the model's own weights."""
+    return hasattr(model.inner, "peft_config")
 
 
 def whole_state(model: PackedModel) -> dict[str, Tensor]:

@@ -148,8 +148,7 @@ class Loop:
         """The objective and its metrics over the whole evaluation set, without gradient."""
         assert self.evaluation is not None
         whole = self.evaluation.whole(self.tokens_per_pack, self.world.rank, self.world.size)
-        with torch.no_grad():
-            result = self.runner(whole, self.running, train=False)
+        result = self.runner(whole, self.running, train=False)
         values = {"eval/loss": result.loss} | {f"eval/{name}": value for name, value in result.metrics.items()}
         self._write({"step": self.trainer.step, **values})
         if self.metrics is not None:

@@ -19,6 +19,7 @@ from heedful.models.batch import to_tensors
 from heedful.tokens.packs import build_pack
 from heedful.tokens.store import TokenStore
 from heedful.training.batches import sequential_packs
+from heedful.training.engine import without_gradient
 from heedful.training.world import World
 
 TOKENS_PER_PACK = 4096
@@ -116,12 +117,12 @@ def _compute(
     return found
 
 
-@torch.no_grad()
 def _forward(
     store: TokenStore, module: nn.Module, rows: np.ndarray, device: torch.device, weight: float
 ) -> dict[bytes, np.ndarray]:
     pack = build_pack(store, rows, weight=weight)
-    logps = module(to_tensors(pack, device), frozenset({"logps"}))["logps"].cpu().numpy()
+    with without_gradient(module):
+        logps = module(to_tensors(pack, device), frozenset({"logps"}))["logps"].cpu().numpy()
     if not weight:
         return {}
     ends = np.cumsum(np.bincount(pack.response_of, minlength=len(pack.response_rows)))

@@ -60,25 +60,16 @@ def check_writable(path: Path) -> None:
 
 
 def begin_run(path: Path, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:
-    """Write config.yaml, environment.json and data.json of a new run; config.yaml last, since it makes it a run.
+    """Make the folder of a new run with its config.yaml, environment.json and data.json, whole or not at all.
 
     What was there under overwrite=true goes first.
     """
-    if path.exists():
-        shutil.rmtree(path)
-    path.mkdir(parents=True)
-    write_json(path / "environment.json", environment)
-    write_json(path / "data.json", data)
-    write_text(path / CONFIG_FILE, dump_yaml(config))
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file aside and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    (aside / CONFIG_FILE).write_text(dump_yaml(config), encoding="utf-8")
+    for name, content in (("environment.json", environment), ("data.json", data)):
+        (aside / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.rmtree(path, ignore_errors=True)
+    os.rename(aside, path)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from heedful.objectives.reduce import Objective, Outcome, loss_of, needs
 from heedful.objectives.views import Batch, Singles
 from heedful.training.batches import TOKEN_OUTPUTS, PackBatch, StepBatch
+from heedful.training.engine import without_gradient
 from heedful.training.world import World
 
 OUTPUTS = frozenset({*TOKEN_OUTPUTS, "scores"})
@@ -47,6 +48,12 @@ class StepRunner:
 
     def __call__(self, step: StepBatch, state: dict[str, Tensor] | None = None, *, train: bool = True) -> StepResult:
         """Gradients of the whole step's loss into the module's parameters (none if not `train`)."""
+        if not train:
+            with without_gradient(self.module):
+                return self._run(step, state, train=False)
+        return self._run(step, state, train=True)
+
+    def _run(self, step: StepBatch, state: dict[str, Tensor] | None, *, train: bool) -> StepResult:
         stats = self._statistics(step.mismatched) if self.objective.statistics else {}
         if self.objective.whole_step:
             return self._whole_step(step.packs, stats, state, train)
@@ -56,7 +63,7 @@ class StepRunner:
         """Mean of each declared statistic over the mismatched answers of all packs and ranks; no gradient."""
         functions = self.objective.statistics
         sums = torch.zeros(len(functions) + 1, dtype=torch.float64, device=self.world.device)
-        with torch.no_grad():
+        with without_gradient(self.module):
             for index, pack in enumerate(packs):
                 self.seed_forward(index)
                 view = Singles(pack.batch(self.module(pack.pack, self.wants)))
@@ -72,7 +79,7 @@ class StepRunner:
         for index, pack in enumerate(packs):
             last = index == len(packs) - 1
             self.seed_forward(index)
-            with torch.set_grad_enabled(train), self._sync(train and last):
+            with self._sync(train and last):
                 outcome = self.objective(pack.batch(self.module(pack.pack, self.wants)), stats)
                 loss = loss_of(outcome, denominators) * pack.weight
                 if train:
@@ -98,9 +105,9 @@ class StepRunner:
         """Two passes: outputs of all packs, the loss on all of them at once, then dL/d(output) carried back."""
         one_pass = train and len(packs) == 1
         outputs = []
-        for index, pack in enumerate(packs):
-            self.seed_forward(index)
-            with torch.set_grad_enabled(one_pass):
+        with contextlib.nullcontext() if one_pass else without_gradient(self.module):
+            for index, pack in enumerate(packs):
+                self.seed_forward(index)
                 outputs.append(self.module(pack.pack, self.wants))
         mine = [_record(pack, out) for pack, out in zip(packs, outputs, strict=True)]
         everyone = self.world.gather(mine)

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from heedful.config import TrainConfig, settings_model
-from heedful.models.loading import load_tokenizer, resolve
+from heedful.models.folders import resolve
+from heedful.models.loading import load_tokenizer
 from heedful.objectives import bind, get
 from heedful.objectives.reduce import Objective
-from heedful.tokens import Template
+from heedful.tokens.templates import Template
 from heedful.training import budget
 from heedful.training.assemble import make_loop, save_final
 from heedful.training.context import (
@@ -50,18 +51,15 @@ def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print) -> 
     if config.threads != "auto":
         torch.set_num_threads(config.threads)
     echo = echo if world.is_main else lambda line: None
-    try:
-        if folder.status == "finished":
-            echo(f"{folder.path}: this run is finished; overwrite=true starts it anew")
-            return folder.path
-        context = prepare_run(folder, objective, world, echo)
-        if dry_run:
-            describe(context)
-        else:
-            run(context, new=folder.status == "new")
+    if folder.status == "finished":
+        echo(f"{folder.path}: this run is finished; overwrite=true starts it anew")
         return folder.path
-    finally:
-        world.close()
+    context = prepare_run(folder, objective, world, echo)
+    if dry_run:
+        describe(context)
+    else:
+        run(context, new=folder.status == "new")
+    return folder.path
 
 
 def resolve_objective(config: TrainConfig) -> Objective:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import os
 from dataclasses import dataclass
@@ -67,10 +68,6 @@ class World:
         if self.size > 1:
             dist.barrier()
 
-    def close(self) -> None:
-        """Leave the process group."""
-        if self.distributed and dist.is_initialized():
-            dist.destroy_process_group()
 
 
 def launched() -> tuple[int, int, int]:
@@ -134,6 +131,9 @@ def start(engine: str, device: str, world_size: int | None, timeout_s: float = 1
         torch.cuda.set_device(where)
     engine = ("single" if size == 1 else "ddp") if engine == "auto" else engine
     if engine != "single" and not dist.is_initialized():
+        # Kept until the process ends: a second group on the launcher's store would wait for ever, and several runs
+        # may follow one another in the same processes.
+        atexit.register(dist.destroy_process_group)
         backend = "nccl" if where.type == "cuda" else "gloo"
         if size == 1:
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
