@@ -114,8 +114,8 @@ def test_two_packs_alive_at_once_under_gradient_checkpointing(arch: str):
         attention.register()
         model.set_attn_implementation(attention.NAME)
         if checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            assert model.is_gradient_checkpointing
+            model.activation_checkpointing_enable({"use_reentrant": False})
+            assert model.is_activation_checkpointing
         packed = PackedModel(model)
         # Both forwards first: the recompute of the first happens when the second's layout came later.
         both = [packed(pack, {"logps"})["logps"] for pack in packs]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from heedful.models import to_tensors
+from heedful.models import attention, flex, to_tensors
 from heedful.models.flex import block_mask
 from tests.models.packs import make_pack
 
@@ -48,3 +48,33 @@ def test_the_block_mask_of_flex_attention_shows_what_the_layout_shows(window: in
     rows, columns = torch.arange(tokens)[:, None], torch.arange(tokens)[None]
     assert torch.equal(mask.mask_mod(torch.tensor(0), torch.tensor(0), rows, columns), seen)
     assert block_mask(layout, window) is mask, "worked out once per pack"
+
+
+@pytest.mark.filterwarnings("ignore:.*flex_attention called without torch.compile.*")
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("window", [None, 4])
+def test_flex_attention_gives_what_dense_attention_gives(window: int | None, softcap: float | None, monkeypatch):
+    from torch.nn.attention.flex_attention import flex_attention
+
+    # Uncompiled, since compiling needs a compiler and a minute; the masks and caps are the same.
+    monkeypatch.setattr(flex, "_compiled", lambda: flex_attention)
+    layout = to_tensors(make_pack()).layout
+    tokens = len(layout.positions)
+    query, key, value = (torch.randn(1, heads, tokens, 16) for heads in (4, 2, 2))
+    wanted = torch.cat(
+        [
+            attention._plain(
+                query[:, :, tree.start : tree.end],
+                key[:, :, tree.start : tree.end],
+                value[:, :, tree.start : tree.end],
+                layout.visible(number, window),
+                0.3,
+                softcap,
+            )
+            for number, tree in enumerate(layout.trees)
+        ],
+        1,
+    )
+    with torch.no_grad():
+        got = flex.attend(query, key, value, layout, window, 0.3, softcap)
+    assert torch.allclose(got, wanted, atol=1e-5)

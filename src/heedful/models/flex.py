@@ -15,7 +15,8 @@ from heedful.models.layout import Layout
 def _compiled():
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=True)
+    # Sizes become dynamic by themselves at the second pack; asked for at once, windows and caps would too, and fail.
+    return torch.compile(flex_attention)
 
 
 @cache
@@ -41,15 +42,11 @@ def attend(
 ) -> Float[Tensor, "1 T h d"]:
     """softmax(softcap(scale · q kᵀ)) v over the trees of a layout."""
 
-    def cap(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        assert softcap is not None
-        return softcap * torch.tanh(score / softcap)
-
     out = _compiled()(
         query,
         key,
         value,
-        score_mod=None if softcap is None else cap,
+        score_mod=None if softcap is None else (lambda score, b, h, i, j: softcap * torch.tanh(score / softcap)),
         block_mask=block_mask(layout, window),
         scale=scale,
         enable_gqa=query.shape[1] != key.shape[1],
@@ -66,10 +63,12 @@ def block_mask(layout: Layout, window: int | None):
         tree, segment = layout.segments()
         position = layout.positions
 
-        def seen(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        def seen(i: Tensor, j: Tensor) -> Tensor:
             shown = (tree[i] == tree[j]) & (j <= i) & ((segment[j] == 0) | (segment[i] == segment[j]))
             return shown if window is None else shown & (position[i] - position[j] < window)
 
         tokens = len(position)
-        layout.cache[kept] = create_block_mask(seen, None, None, tokens, tokens, device=str(position.device))
+        layout.cache[kept] = create_block_mask(
+            lambda b, h, i, j: seen(i, j), None, None, tokens, tokens, device=str(position.device)
+        )
     return layout.cache[kept]

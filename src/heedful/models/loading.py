@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,9 +75,9 @@ def load_policy(
         raise UserError("lora makes a new adapter and adapter continues one; give one of them")
     if adapter is not None and not is_adapter(adapter):
         raise UserError(f"adapter={adapter} holds no adapter_config.json, so it is not a PEFT adapter")
-    files = weight_files(path)
+    written, files = read_json(Path(path) / "config.json"), weight_files(path)
     tokenizer = load_tokenizer(adapter or path, trust_remote_code=trust_remote_code)
-    config = _load_config(path, kind, tokenizer, trust_remote_code)
+    config = _load_config(path, written, kind, tokenizer, trust_remote_code)
 
     attention.register()
     inner = _load_weights(path, files, config, kind, dtype, trust_remote_code, seed)
@@ -88,7 +89,10 @@ def load_policy(
         frame = PairFrame.of(tokenizer, getattr(config, "type_vocab_size", 0))
     verdict = _how_to_read(inner, kind, frame, own_code=type(inner).__module__.startswith("transformers_modules"))
     if gradient_checkpointing:
-        inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with warnings.catch_warnings():
+            # Renamed in late Transformers 5; the old name is the one that every 5 has.
+            warnings.simplefilter("ignore", FutureWarning)
+            inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if adapter is not None:
         inner = continue_adapter(inner, adapter)
     elif lora is not None:
@@ -115,10 +119,9 @@ def digest(model: Loaded | str) -> str:
     return model.digest if isinstance(model, Loaded) else digest_of(resolve(model))
 
 
-def _load_config(path: str, kind: Kind, tokenizer: Any, trust_remote_code: bool) -> Any:
+def _load_config(path: str, written: dict[str, Any], kind: Kind, tokenizer: Any, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
-    written = read_json(Path(path) / "config.json")
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     except Exception as error:  # Foreign files and foreign code: the sentence is ours, the reason theirs.

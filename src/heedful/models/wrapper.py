@@ -98,7 +98,8 @@ class PackedModel(nn.Module):
         """Final hidden states as rows, and which rows predict the trained tokens and end the responses."""
         with self._autocast(pack):
             if self.packed:
-                assert base_of(self.inner).config._attn_implementation == attention.NAME, "another attention reads packs"
+                used = base_of(self.inner).config._attn_implementation
+                assert used == attention.NAME, f"another attention, {used}, would read the pack"
                 with attention.packed(pack.layout):
                     out = trunk_of(self.inner)(
                         input_ids=pack.ids[None], position_ids=pack.positions[None], use_cache=False
