@@ -76,8 +76,7 @@ svg{display:block;width:100%;height:auto;color:var(--ink)}
 .sample{border:1px solid var(--rule);border-radius:.5rem;padding:.75rem .9rem;margin:0 0 1rem}
 .sample .grid{gap:.75rem}
 .sample h4{margin:0 0 .3rem;font-size:.85rem;display:flex;justify-content:space-between;gap:1rem}
-.sample h4 span{font-weight:400;color:var(--soft)}
-.sample h4 .good,.sample h4 .bad{font-weight:600}
+.sample h4 span{font-weight:400}
 pre{margin:0;padding:.55rem .7rem;background:var(--panel);border-radius:.35rem;overflow-x:auto;
 font:.8rem/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;tab-size:4}
 pre.prompt{background:none;padding:0 0 .5rem;font-weight:600}

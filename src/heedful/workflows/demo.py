@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from heedful.types import Example, UserError
+from heedful.types import Example, RunError, UserError
 from heedful.workflows.stages import Stages
 
 METHODS = ("dpo", "kto")
+LEAST_PAIRS = 16
+"""With fewer there is nothing to hold out for the reward model, and nothing to learn."""
 Echo = Callable[[str], None]
 
 
@@ -52,7 +54,7 @@ def run(
 
     seed: of every stage.  quick: everything smaller, with weaker results.  dry_run: list the stages and stop.
 
-    Raises UserError for a folder that cannot be used.
+    Raises UserError for a folder that cannot be used, RunError if the base model gives no pairs to learn from.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"out={out} is a file; name a folder.")
@@ -83,7 +85,8 @@ class Demo:
         stage("feedback", self.sample_feedback, after=["base"], outputs=[self.feedback_file])
         stage("pairs", self.make_pairs, after=["feedback"], outputs=[self.pairs_file])
         for name in ("reward", *METHODS):
-            settings = self.settings(name, f"model={out / 'base'}", f"data={self.pairs_file}")
+            held_out = ["eval_fraction=0.15"] if name == "reward" else []
+            settings = self.settings(name, f"model={out / 'base'}", f"data={self.pairs_file}", *held_out)
             self.train_stage(name, settings, after=["base", "pairs"])
         for name in ("base", *METHODS):
             stage(f"samples of {name}", lambda n=name: self.sample_test(n), after=[name], outputs=[self.samples(name)])
@@ -152,8 +155,8 @@ class Demo:
         from heedful.workflows.feedback import make_pairs
 
         pairs, counts = make_pairs(read_jsonl(self.feedback_file), SCORERS["pep8"])
-        if len(pairs) < 2:
-            raise UserError(f"Only {len(pairs)} pairs came of the samples: train the base model longer (no --quick).")
+        if len(pairs) < LEAST_PAIRS:
+            raise RunError(f"Only {len(pairs)} pairs came of the samples, too few to learn from: {self.feedback_file}.")
         write_jsonl(pairs, self.pairs_file)
         (self.out / "data" / "pairs.json").write_text(json.dumps(asdict(counts), indent=1), encoding="utf-8")
         self.echo(f"  {counts.num_pairs:,} pairs of {counts.num_prompts:,} headers")
@@ -201,12 +204,15 @@ class Demo:
         table = demo_table.to_json(rows, seconds, settings)
         texts = [demo_table.cells(row, seconds.get(row.name), seconds[f"samples of {row.name}"]) for row in rows]
         notes = [f"{row.name}: {row.verdict}" for row in rows if row.success is not None]
+        notes.append(demo_report.reward_note(self.out / "reward"))
         (self.out / "table.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
         (self.out / "table.md").write_text(demo_table.to_markdown(demo_table.HEADERS, texts, notes), encoding="utf-8")
         counts = {"pairs": json.loads((self.out / "data" / "pairs.json").read_text(encoding="utf-8"))}
         counts["samples of each model"] = {"headers": len(samples["base"]), "samples of each": self.size.test_samples}
         path = demo_report.write(self.out, rows, samples, seconds, counts)
-        _print_table(demo_table.HEADERS, texts, notes, seconds)
+        _print_table(demo_table.HEADERS, texts, notes)
+        self.echo(", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items()))
+        self.echo(f"together {sum(seconds.values()):.0f} s")
         self.echo(f"\nWrote {self.out}: report.html (open it in any browser), table.md, table.json, and the models.")
         self.echo(f"Next: heed sample {self.out / 'dpo'} {self.test_file} --samples-per-prompt 4")
         return path
@@ -220,21 +226,22 @@ def _distinct_prompts(examples: list[Example], count: int, seed: int) -> list[Ex
     return random.Random(seed).sample(prompts, min(count, len(prompts)))
 
 
-def _print_table(headers: tuple[str, ...], rows: list[list[str]], notes: list[str], seconds: dict[str, float]) -> None:
+def _print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> None:
+    """The table turned on its side: a terminal is narrow and the measures are many."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
+    console = Console(highlight=False)
     table = Table(title="Completing headers of functions that no training saw", title_justify="left")
-    for i, header in enumerate(headers):
-        table.add_column(header, justify="left" if i == 0 else "right")
+    table.add_column(headers[0])
     for row in rows:
-        table.add_row(*(cell.replace(" [", "\n[").replace("[", "\\[") for cell in row))
+        table.add_column(row[0], justify="right")
+    for k, header in enumerate(headers[1:], start=1):
+        table.add_row(header, *(Text(row[k]) for row in rows))
     console.print(table)
     for line in notes:
-        console.print(line, markup=False, highlight=False)
-    console.print(", ".join(f"{n} {s:.0f} s" for n, s in seconds.items()), markup=False, highlight=False)
-    console.print(f"total {sum(seconds.values()):.0f} s", markup=False, highlight=False)
+        console.print(line, markup=False)
 
 
 def _plan(out: Path, quick: bool) -> list[str]:

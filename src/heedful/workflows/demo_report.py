@@ -11,6 +11,7 @@ from heedful.types import Example, Response
 from heedful.workflows.demo_table import HEADERS, Measures, cells
 
 NUM_SAMPLES = 8
+ACCURACY = "eval/rewards/accuracies"
 PREFERENCE_CURVES = ("loss", "train/rewards/accuracies", "train/rewards/margins")
 
 WHAT = (
@@ -42,14 +43,14 @@ def write(
     runs = [read_run(out / name) for name in ("base", "reward", *list(samples)[1:])]
     preference = [r for r in runs if r.name in samples and r.name != "base"]
     sections = [
-        Section("Result", result_table(rows, seconds) + verdicts(rows) + blocks.note(HOW)),
+        Section("Result", result_table(rows, seconds) + verdicts(rows) + _reward(out) + blocks.note(HOW)),
         Section("Samples", side_by_side(samples)),
         Section(
             "Curves",
             "<h3>Base model</h3>"
             + metric_curves(runs[:1], ["loss"])
             + "<h3>Reward model</h3>"
-            + metric_curves(runs[1:2], ["loss", "train/rewards/accuracies", "train/rewards/margins"])
+            + metric_curves(runs[1:2], PREFERENCE_CURVES)
             + "<h3>Alignment</h3>"
             + metric_curves(preference, PREFERENCE_CURVES),
         ),
@@ -85,10 +86,21 @@ def _toned(text: str, row: Measures, key: str | None) -> str | blocks.Cell:
 def verdicts(rows: Sequence[Measures]) -> str:
     """A sentence on each method."""
     return "".join(
-        f'<p><strong>{row.name}</strong>: <span class="{"good" if row.success else "bad"}">{row.verdict}</span></p>'
+        f'<p><strong>{row.name}</strong>: <span class="{"good" if row.success else "bad"}">'
+        f"{row.verdict.replace(':', '</span>:', 1)}</p>"
         for row in rows
         if row.success is not None
     )
+
+
+def reward_note(run: Path) -> str:
+    """How often the reward model agrees with PEP 8 on pairs it was not trained on."""
+    found = [row[ACCURACY] for row in read_run(run).metrics if row.get(ACCURACY) is not None]
+    return f"reward model: prefers the tidier body in {found[-1]:.0%} of the pairs it was not trained on"
+
+
+def _reward(out: Path) -> str:
+    return blocks.paragraph(reward_note(out / "reward") + ".")
 
 
 def side_by_side(samples: Mapping[str, Sequence[Example]]) -> str:

@@ -104,15 +104,15 @@ def _judge(differences: Mapping[str, Difference], base: Mapping[str, float]) -> 
 
 HEADERS = (
     "model",
-    "violations / 100 characters",
-    "of what parses",
-    "parses",
-    "characters of what parses",
+    "violations / 100 chars",
+    "the same where it parses",
+    "share that parses",
+    "chars where it parses",
     f"worst of {WORST_OF} that parse",
     "distinct-2",
-    "KL from base (nats)",
-    "training (s)",
-    "sampling (s)",
+    "KL from base, nats",
+    "training, s",
+    "sampling, s",
 )
 
 

@@ -1,4 +1,4 @@
-"""`heed score`: a number for every response of a file, from a reward model, a named scorer or a function of your own."""
+"""`heed score`: a number for each response of a file, from a reward model, a named scorer or a function of your own."""
 
 from __future__ import annotations
 

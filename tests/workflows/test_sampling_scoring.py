@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from heedful.examples import read_jsonl
+from heedful.types import UserError
+from heedful.workflows.sampling import sample
+from heedful.workflows.scoring import score
+from tests.fakes import CHAT_TEMPLATE, save_tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def policy(folder):
+    return save_tiny_model(folder / "lm", tokenizer=tiny_tokenizer(chat_template=CHAT_TEMPLATE))
+
+
+@pytest.fixture(scope="module")
+def judge(folder):
+    return save_tiny_model(folder / "rm", tokenizer=tiny_tokenizer(chat_template=CHAT_TEMPLATE), score=True)
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def chat(question):
+    return [{"role": "user", "content": question}]
+
+
+def test_samples_are_a_file_of_ours_and_a_function_of_the_seed(tmp_path, policy):
+    rows = [{"prompt": chat(q)} for q in ("How are you?", "What is it?", "How are you?")]
+    data = write(tmp_path / "prompts.jsonl", rows)
+    settings = {"samples_per_prompt": 3, "max_new_tokens": 6, "seed": 4}
+    examples = read_jsonl(sample(str(policy), data, tmp_path / "a.jsonl", device="cpu", **settings))
+    assert [(e.prompt[0].content, len(e.responses)) for e in examples] == [("How are you?", 3), ("What is it?", 3)]
+    assert all(r.messages[0].role == "assistant" and r.source == str(policy) for e in examples for r in e.responses)
+    again = read_jsonl(sample(str(policy), data, tmp_path / "b.jsonl", device="cpu", **settings))
+    assert [[r.text for r in e.responses] for e in again] == [[r.text for r in e.responses] for e in examples]
+
+
+def test_samples_can_be_scored_by_the_reward_model(tmp_path, policy, judge):
+    data = write(tmp_path / "prompts.jsonl", [{"prompt": chat("How are you?")}, {"prompt": chat("Why?")}])
+    samples = sample(str(policy), data, tmp_path / "s.jsonl", device="cpu", samples_per_prompt=2, max_new_tokens=5)
+    scored = read_jsonl(score(str(judge), str(samples), tmp_path / "scores.jsonl", device="cpu"))
+    rewards = [r.reward for e in scored for r in e.responses]
+    assert len(rewards) == 4
+    assert len({round(r, 4) for r in rewards}) > 1
+
+
+def test_scores_are_those_of_the_plain_transformers_model(tmp_path, judge):
+    from transformers import AutoModelForSequenceClassification
+
+    from heedful.tokens import Template
+
+    rows = [
+        {"prompt": chat("How?"), "completion": [{"role": "assistant", "content": a}]} for a in ("Well.", "So so, no")
+    ]
+    examples = read_jsonl(score(str(judge), write(tmp_path / "d.jsonl", rows), tmp_path / "o.jsonl", device="cpu"))
+    plain = AutoModelForSequenceClassification.from_pretrained(judge, num_labels=1).eval()
+    template = Template.load(tiny_tokenizer(chat_template=CHAT_TEMPLATE))
+    for example in examples:
+        [encoded] = template.encode([example], max_length=64)
+        ids = torch.tensor([[*encoded.prompt_ids.tolist(), *encoded.responses[0].ids.tolist()]])
+        with torch.no_grad():
+            assert example.responses[0].reward == pytest.approx(float(plain(input_ids=ids).logits), abs=1e-4)
+
+
+def test_a_named_scorer_and_a_users_function(tmp_path):
+    rows = [{"prompt": "def f():\n", "completion": body} for body in ("    return 1\n", "    x=1\n", "    return (\n")]
+    data = write(tmp_path / "d.jsonl", rows)
+    [tidy, untidy, broken] = [e.responses[0] for e in read_jsonl(score("pep8", data, tmp_path / "o.jsonl"))]
+    assert tidy.reward == 0
+    assert untidy.reward == pytest.approx(-100 / 8)
+    assert untidy.extra["pep8"] == pytest.approx(100 / 8)
+    assert broken.reward == -10
+    (tmp_path / "mine.py").write_text("def size(prompts, responses):\n    return [len(r) for r in responses]\n")
+    scored = read_jsonl(score(f"{tmp_path}/mine.py:size", data, tmp_path / "o.jsonl"))
+    assert [e.responses[0].reward for e in scored] == [13, 8, 13]
+
+
+def test_mistakes_are_sentences(tmp_path, policy):
+    data = write(tmp_path / "d.jsonl", [{"text": "a document"}])
+    with pytest.raises(UserError, match="no prompt to answer"):
+        sample(str(policy), data, tmp_path / "o.jsonl", device="cpu")
+    with pytest.raises(UserError):
+        score(str(tmp_path / "nothing"), data, tmp_path / "o.jsonl")
