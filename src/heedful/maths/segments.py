@@ -19,3 +19,8 @@ def segment_sum(values: Float[Tensor, " N"], lengths: Int[Tensor, " B"]) -> Floa
 def segment_mean(values: Float[Tensor, " N"], lengths: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
     """Mean of each run of `lengths[i]` consecutive values; an empty run has mean 0, not NaN."""
     return segment_sum(values, lengths) / lengths.clamp(min=1)
+
+
+def wide(values: Tensor) -> Tensor:
+    """The values in double precision, for sums over many; in single on MPS, which has no double."""
+    return values.float() if values.device.type == "mps" else values.double()

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from heedful.maths import wide
 from heedful.objectives.views import Batch, Lists, MissingColumn, Pairs, Singles, Tokens, View
 
 VIEWS: dict[str, type[View]] = {view.__name__: view for view in (Tokens, Singles, Pairs, Lists)}
@@ -41,8 +42,8 @@ class Term:
     def weight_sum(self) -> Float[Tensor, ""]:
         """Σ w over this part of the step."""
         if self.weights is None:
-            return torch.tensor(float(self.values.numel()), dtype=torch.float64, device=self.values.device)
-        return self.weights.detach().double().sum()
+            return wide(torch.tensor(float(self.values.numel()), device=self.values.device))
+        return wide(self.weights.detach()).sum()
 
     @property
     def numerator(self) -> Float[Tensor, ""]:

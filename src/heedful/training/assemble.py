@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,18 +30,22 @@ from heedful.training.world import World
 
 @dataclass(frozen=True)
 class ModelSaver:
-    """Writes the model's folder; every rank takes part, since shards are gathered, and the main one writes."""
+    """Collects a model's whole state, for which every rank is needed, and gives back how the main one writes it."""
 
     module: nn.Module
     template: Template
     world: World
 
-    def __call__(self, path: Path) -> None:
-        state = whole_state(unwrap(self.module)) if self.world.engine == "fsdp2" else None
-        if self.world.is_main:
+    def __call__(self) -> Callable[[Path], None]:
+        model = unwrap(self.module)
+        state = whole_state(model) if self.world.engine == "fsdp2" else None
+
+        def write(path: Path) -> None:
             # Whoever samples from the folder must render prompts as they were rendered here.
             self.template.tokenizer.chat_template = self.template.source
-            save(unwrap(self.module), self.template.tokenizer, path, state=state)
+            save(model, self.template.tokenizer, path, state=state)
+
+        return write
 
 
 def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.ndarray]]) -> Loop:
@@ -79,7 +84,7 @@ def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.nd
         running=running,
         metrics=metrics,
         tracker=tracker,
-        save_model=ModelSaver(module, context.template, world),
+        collect_model=ModelSaver(module, context.template, world),
         progress=Progress(sampler.num_steps, trainer.step, context.echo),
     )
 
@@ -102,12 +107,12 @@ def restore(
 
 def save_final(loop: Loop) -> None:
     """`final/`, written aside and renamed: its presence means that the run is finished."""
-    aside, final = loop.run / f".{FINAL}.partial", loop.run / FINAL
+    write = loop.collect_model()
     if loop.world.is_main:
+        aside, final = loop.run / f".{FINAL}.partial", loop.run / FINAL
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-    loop.save_model(aside)
-    if loop.world.is_main:
+        write(aside)
         flush_tree(aside)
         os.replace(aside, final)
     loop.world.barrier()

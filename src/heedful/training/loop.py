@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ class Loop:
     """Everything one run holds while it goes on.
 
     source, evaluation: training and evaluation data; trainer: what is restored on resume; running: the objective's
-    state; save_model: writes the model's folder (every rank calls it, the main one writes).
+    state; collect_model: gathers the model, on every rank, and gives the function that writes its folder.
     """
 
     config: TrainConfig
@@ -48,7 +49,7 @@ class Loop:
     running: dict[str, Tensor]
     metrics: MetricsFile | None
     tracker: Tracker | None
-    save_model: Callable[[Path], None]
+    collect_model: Callable[[], Callable[[Path], None]]
     progress: Progress
     saved_step: int = field(init=False)
 
@@ -102,7 +103,7 @@ class Loop:
             raise RunError(
                 f"{self.trainer.num_bad} steps in a row had a loss or gradient that is not finite (the last is step "
                 f"{self.trainer.step}; their rows are in {self.run / 'bad_steps.jsonl'}): try a smaller lr, or look "
-                f"at those rows.  {self._last_checkpoint()}"
+                f"at those rows.  {self.last_checkpoint()}"
             )
 
     def _finite(self, result: StepResult, norms: dict[str, float]) -> bool:
@@ -188,15 +189,14 @@ class Loop:
         if self.saved_step == self.trainer.step and latest_checkpoint(self.run) is not None:
             return
         optimizers = {name: trainee.optimizer_state() for name, trainee in self.trainees.items()}
+        write_model = self.collect_model()
         problem = None
         if self.world.is_main:
             try:
-                save_checkpoint(self.run, self.trainer, optimizers, self.running, self.save_model)
+                save_checkpoint(self.run, self.trainer, optimizers, self.running, write_model)
                 prune_checkpoints(self.run, self.config.keep, self.trainer.best_step)
             except RunError as error:
                 problem = str(error)
-        else:
-            self.save_model(Path())
         if problem := self.world.broadcast(problem):
             raise RunError(problem)
         self.saved_step = self.trainer.step
@@ -216,7 +216,8 @@ class Loop:
         if self.tracker is not None:
             self.tracker.close()
 
-    def _last_checkpoint(self) -> str:
+    def last_checkpoint(self) -> str:
+        """A sentence that names it."""
         last = latest_checkpoint(self.run)
         return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."
 
@@ -233,12 +234,18 @@ def _seed_forward(seed: int, step: int, rank: int, pack: int) -> None:
 
 @contextmanager
 def interruption() -> Iterator[Callable[[], int | None]]:
-    """Note SIGTERM and SIGINT instead of dying of them; a second one of the same kind acts at once."""
+    """Note SIGTERM and SIGINT instead of dying of them, until the step is done and saved.
+
+    Outside the main thread Python lets nobody handle signals; there the loop runs without.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
     seen: list[int] = []
 
     def note(signum: int, _frame: object) -> None:
         seen.append(signum)
-        signal.signal(signum, before[signum])
+        signal.signal(signum, before[signum])  # a second one acts at once
 
     before: dict[int, Any] = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -8,6 +8,7 @@ verified on a sample all the same.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class ReferenceCache:
         self.entries.update(found)
         self.folder.mkdir(parents=True, exist_ok=True)
         keys = np.stack([np.frombuffer(key, np.uint8) for key in found])
-        name = f"{len(list(self.folder.glob('*.npz'))):05d}-{os.getpid()}"
+        name = secrets.token_hex(8)
         aside = self.folder / f".{name}.partial"
         with aside.open("wb") as file:
             lengths = np.array([len(v) for v in found.values()], np.int64)

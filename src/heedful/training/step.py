@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from heedful.maths import wide
 from heedful.objectives.reduce import Objective, Outcome, loss_of, needs
 from heedful.objectives.views import Batch, Singles
 from heedful.training.batches import TOKEN_OUTPUTS, PackBatch, StepBatch
@@ -62,12 +63,12 @@ class StepRunner:
     def _statistics(self, packs: list[PackBatch]) -> dict[str, Tensor]:
         """Mean of each declared statistic over the mismatched answers of all packs and ranks; no gradient."""
         functions = self.objective.statistics
-        sums = torch.zeros(len(functions) + 1, dtype=torch.float64, device=self.world.device)
+        sums = wide(torch.zeros(len(functions) + 1, device=self.world.device))
         with without_gradient(self.module):
             for index, pack in enumerate(packs):
                 self.seed_forward(index)
                 view = Singles(pack.batch(self.module(pack.pack, self.wants)))
-                values = [function(view).double().sum() for function in functions.values()]
+                values = [wide(function(view)).sum() for function in functions.values()]
                 sums += pack.weight * torch.stack([*values, values[0].new_tensor(float(pack.lengths.numel()))])
         sums = self.world.sum(sums)
         return {name: (sums[i] / sums[-1]).float() for i, name in enumerate(functions)}
@@ -173,10 +174,10 @@ def _accumulate(sums: dict[str, Tensor], outcome: Outcome, weight: float) -> Non
     """Add one outcome's numerators and metrics, in double precision, to the step's."""
     parts = {f"term:{name}": term.numerator.detach() for name, term in outcome.terms.items()}
     for name, values in outcome.metrics.items():
-        parts[f"sum:{name}"] = values.double().sum()
+        parts[f"sum:{name}"] = wide(values).sum()
         parts[f"num:{name}"] = torch.tensor(float(values.numel()), device=values.device)
     for name, value in parts.items():
-        sums[name] = sums.get(name, 0.0) + weight * value.double()
+        sums[name] = sums.get(name, 0.0) + weight * wide(value)
 
 
 def _record(pack: PackBatch, outputs: Mapping[str, Tensor]) -> dict[str, Any]:

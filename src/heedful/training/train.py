@@ -31,7 +31,7 @@ from heedful.training.environment import environment
 from heedful.training.loop import Loop
 from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
 from heedful.training.trainee import optimizer_arguments
-from heedful.training.world import World, start
+from heedful.training.world import World, lost_process, start
 
 
 def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print) -> Path:
@@ -94,7 +94,7 @@ def run(context: Context, *, new: bool) -> None:
     try:
         loop()
     except (RuntimeError, MemoryError) as error:
-        raise _out_of_memory(loop, error) or error from error
+        raise _out_of_memory(loop, error) or lost_process(loop.world, error, loop.last_checkpoint()) or error from error
     finally:
         loop.close()
     save_final(loop)

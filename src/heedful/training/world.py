@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from heedful.types import UserError
+from heedful.types import RunError, UserError
 
 ENGINES = ("auto", "single", "ddp", "fsdp2")
 
@@ -141,3 +141,11 @@ def start(engine: str, device: str, world_size: int | None, timeout_s: float = 1
             dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout_s))
         assert dist.get_world_size() == size, "the process group has another size than the launcher said"
     return World(rank, size, where, engine)
+
+
+def lost_process(world: World, error: BaseException, last_checkpoint: str) -> RunError | None:
+    """The sentence for an error that means another process of the run is gone; None for any other error."""
+    signs = ("closed by peer", "gloo", "nccl", "timed out", "store")
+    if world.size == 1 or not any(sign in str(error).lower() for sign in signs):
+        return None
+    return RunError(f"Another process of this run ended or stopped answering ({error}).  {last_checkpoint}")
