@@ -75,16 +75,19 @@ def test_scores_are_those_of_the_plain_transformers_model(tmp_path, judge):
 
 
 def test_a_named_scorer_and_a_users_function(tmp_path):
-    rows = [{"prompt": "def f():\n", "completion": body} for body in ("    return 1\n", "    x=1\n", "    return (\n")]
+    rows = [
+        {"prompt": "def f():\n", "completion": body}
+        for body in ("    return 1\n", "    x=1\n    return x\n", "    return (\n")
+    ]
     data = write(tmp_path / "d.jsonl", rows)
     [tidy, untidy, broken] = [e.responses[0] for e in read_jsonl(score("pep8", data, tmp_path / "o.jsonl"))]
     assert tidy.reward == 0
-    assert untidy.reward == pytest.approx(-100 / 8)
-    assert untidy.extra["pep8"] == pytest.approx(100 / 8)
+    assert untidy.reward == pytest.approx(-100 / 21)
+    assert untidy.extra["pep8"] == pytest.approx(100 / 21)
     assert broken.reward == -10
     (tmp_path / "mine.py").write_text("def size(prompts, responses):\n    return [len(r) for r in responses]\n")
     scored = read_jsonl(score(f"{tmp_path}/mine.py:size", data, tmp_path / "o.jsonl"))
-    assert [e.responses[0].reward for e in scored] == [13, 8, 13]
+    assert [e.responses[0].reward for e in scored] == [13, 21, 13]
 
 
 def test_mistakes_are_sentences(tmp_path, policy):
