@@ -39,11 +39,15 @@ class Hub(http.server.BaseHTTPRequestHandler):
         path = unquote(self.path.split("?")[0])
         self.asked.append(path)
         parts = path.strip("/").split("/")
-        if path.startswith("/api/models/someone/tiny") and parts[-1] in REVISIONS:
+        if path.startswith("/api/models/someone/tiny/revision/") and parts[-1] in REVISIONS:
             commit = REVISIONS[parts[-1]]
             names = sorted(file.name for file in (self.root / commit).iterdir())
             info = {"id": "someone/tiny", "sha": commit, "siblings": [{"rfilename": name} for name in names]}
             return self._send(json.dumps(info).encode(), {"Content-Type": "application/json"}, body)
+        if path.startswith("/api/models/someone/tiny/tree/") and parts[-1] in REVISIONS:
+            files = sorted((self.root / REVISIONS[parts[-1]]).iterdir())
+            tree = [{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": f.name} for f in files]
+            return self._send(json.dumps(tree).encode(), {"Content-Type": "application/json"}, body)
         if parts[:3] == ["someone", "tiny", "resolve"] and parts[3] in REVISIONS:
             commit = REVISIONS[parts[3]]
             file = self.root / commit / "/".join(parts[4:])

@@ -117,9 +117,14 @@ def attention(
     if not isinstance(attention_mask, TreeMask):
         if _current.get() is not None:
             raise Unsupported("a layer builds a mask of its own")
-        causal = bool(module.is_causal if is_causal is None else is_causal)
-        causal = causal and attention_mask is None and query.shape[2] > 1
-        return _plain(query, key, value, attention_mask, scaling, softcap, causal), None
+        if softcap is None:
+            from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+            given = {"dropout": dropout, "scaling": scaling, "is_causal": is_causal}
+            return sdpa_attention_forward(module, query, key, value, attention_mask, **given)
+        if attention_mask is None and query.shape[2] > 1:
+            attention_mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+        return _plain(query, key, value, attention_mask, scaling, softcap), None
     if dropout:
         raise Unsupported("the attention drops out")
     if is_causal is False:
@@ -176,17 +181,14 @@ def _plain(
     seen: Tensor | None,
     scale: float | None,
     softcap: float | None,
-    causal: bool = False,
 ) -> Float[Tensor, "b t h d"]:
     """Dense attention; `seen` is boolean.  SDPA has no soft-cap, so with one the formula is written out."""
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     if softcap is None:
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal, scale=scale)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
         return out.transpose(1, 2)
-    if causal:
-        seen = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scale is None else scale)
     scores = softcap * torch.tanh(scores / softcap)
     if seen is not None:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from heedful.config import did_you_mean
 from heedful.types import UserError
 
 _HUB_NAME = re.compile(r"(?P<repo>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
@@ -15,22 +16,22 @@ _PLAIN_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 _VOLATILE = {"_name_or_path", "transformers_version", "use_cache", "dtype", "torch_dtype"}
 
 
-def resolve(name: str, *, trust_remote_code: bool = False) -> str:
+def resolve(name: str, *, trust_remote_code: bool = False, setting: str = "model") -> str:
     """The local folder of a model named by its folder, run folder (its `final/`), `checkpoints/step-N` or hub name.
 
     A hub name (`owner/name@revision`) is downloaded or taken from the local cache; its code only with
-    trust_remote_code.
+    trust_remote_code.  setting: what the name was given as, for messages.
     Raises UserError if there is no such model.
     """
     folder = Path(name).expanduser()
     if folder.is_file():
-        raise UserError(f"model={name} is a file; name the folder that holds it")
+        raise UserError(f"{setting}={name} is a file; name the folder that holds it")
     if folder.is_dir():
         return str(_within(folder))
     match = _HUB_NAME.fullmatch(name)
     if match is None or name.startswith((".", "/", "~")):
-        raise UserError(f"model={name}: there is no such folder")
-    return _download(name, match["repo"], match["revision"], trust_remote_code)
+        raise UserError(f"{setting}={name}: no such folder{_near(folder)}")
+    return _download(f"{setting}={name}", match["repo"], match["revision"], trust_remote_code, _near(folder))
 
 
 def _within(folder: Path) -> Path:
@@ -52,8 +53,16 @@ def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / "adapter_config.json").is_file()
 
 
-def _download(name: str, repo: str, revision: str | None, trust_remote_code: bool) -> str:
-    from huggingface_hub import snapshot_download
+def _near(folder: Path) -> str:
+    """`; did you mean X?` with a model of nearly that name in the same folder."""
+    if not folder.parent.is_dir():
+        return ""
+    near = did_you_mean(folder.name, [path.name for path in folder.parent.iterdir() if path.is_dir()])
+    return near.replace("did you mean ", f"did you mean {folder.parent}/") if str(folder.parent) != "." else near
+
+
+def _download(name: str, repo: str, revision: str | None, trust_remote_code: bool, near: str) -> str:
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = [*_PLAIN_FILES, *(["*.py"] if trust_remote_code else [])]
@@ -66,13 +75,14 @@ def _download(name: str, repo: str, revision: str | None, trust_remote_code: boo
         if not any(Path(folder).glob("*.safetensors")):
             folder = fetch("*.bin")
     except LocalEntryNotFoundError as error:
+        why = " (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else ""
         raise UserError(
-            f"model={name}: no such folder, and the hub cannot be reached to look for it ({_first_line(error)})"
+            f"{name}: no such folder, and the hub cannot be reached to look for it{why}{near}"
         ) from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise UserError(f"model={name}: no such folder, and the hub says: {_first_line(error)}") from error
+        raise UserError(f"{name}: no such folder, and the hub says: {_first_line(error)}{near}") from error
     if not holds_model(Path(folder)):
-        raise UserError(f"the hub's {name} holds no model (no config.json, no adapter_config.json)")
+        raise UserError(f"{name}: the hub's {repo} holds no model (no config.json, no adapter_config.json)")
     return folder
 
 

@@ -66,7 +66,7 @@ def load_policy(
     Dropout is off.  Raises UserError for whatever is wrong with the folder, before its weights load.
     """
     path = resolve(name, trust_remote_code=trust_remote_code)
-    adapter = None if adapter is None else resolve(adapter)
+    adapter = None if adapter is None else resolve(adapter, setting="adapter")
     if is_adapter(path):
         if adapter is not None or lora is not None:
             raise UserError(f"model={name} is an adapter; to put another on it, merge it first (heed model merge)")
@@ -123,7 +123,8 @@ def _load_config(path: str, written: dict[str, Any], kind: Kind, tokenizer: Any,
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        with quiet():
+            config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     except Exception as error:  # Foreign files and foreign code: the sentence is ours, the reason theirs.
         if "auto_map" in written and not trust_remote_code:
             raise UserError(
@@ -168,7 +169,7 @@ def _load_weights(
             )
     except Exception as error:  # Foreign files and foreign code: the sentence is ours, the reason theirs.
         if files[0].suffix == ".bin":
-            raise UserError(f"{files[0]} cannot be loaded safely (only plain tensors are): {_reason(error)}") from error
+            raise UserError(f"{files[0]} holds more than plain tensors, or is damaged, so it is not read") from error
         raise UserError(f"the weights in {path} do not load: {_reason(error)}") from error
     new_head = {"score", "classifier", "pooler"} if kind == "score" else set()
     missing = sorted(key for key in report["missing_keys"] if not new_head & set(key.split(".")))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from heedful.models.folders import base_of_adapter, is_adapter, resolve
+from heedful.models.quiet import quiet
 from heedful.types import UserError
 
 _SPARE = re.compile(r"pad|reserved|unused|extra", re.IGNORECASE)
@@ -24,8 +25,11 @@ def load_tokenizer(folder: str, *, trust_remote_code: bool = False) -> Any:
     if is_adapter(path) and not (path / "tokenizer_config.json").is_file():
         return load_tokenizer(resolve(base_of_adapter(path)), trust_remote_code=trust_remote_code)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except Exception as error:  # Whatever is wrong with the files, the sentence is the same.
+        if not any(path.glob("*token*")):
+            raise UserError(f"{folder} holds no tokenizer: expected tokenizer.json in it") from error
         reason = str(error).strip().splitlines()
         raise UserError(f"{folder} holds no tokenizer that loads: {reason[0] if reason else error!r}") from error
     if tokenizer.eos_token_id is None:
