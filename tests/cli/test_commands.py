@@ -47,7 +47,7 @@ def test_convert_writes_rows(place: Path, kind: str, rows: int, capsys: pytest.C
 
 
 def test_train_dry_run_writes_nothing_and_train_says_what_next(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "dpo", "demo/dpo", "model=tiny", "data=pairs.jsonl", "steps=2", *WORDS]
+    words = ["train", "dpo", "demo/dpo", "model=tiny", "data=pairs.jsonl", "steps=2", "lr=5e-5", *WORDS]
     assert main([*words, "--dry-run"]) == 0
     assert not (place / "runs").exists()
     assert main(words) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,8 +169,10 @@ def _load_weights(
                 output_loading_info=True,
             )
     except Exception as error:  # Foreign files and foreign code: the sentence is ours, the reason theirs.
-        if files[0].suffix == ".bin":
-            raise UserError(f"{files[0]} holds more than plain tensors, or is damaged, so it is not read") from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise UserError(
+                f"{files[0]} cannot be loaded safely: it holds more than plain tensors, or is damaged"
+            ) from error
         raise UserError(f"the weights in {path} do not load: {_reason(error)}") from error
     new_head = {"score", "classifier", "pooler"} if kind == "score" else set()
     missing = sorted(key for key in report["missing_keys"] if not new_head & set(key.split(".")))

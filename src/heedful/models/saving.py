@@ -79,7 +79,7 @@ def _read_bin(file: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # Whatever pickle met, none of it was run.
-        raise UserError(f"{file} holds more than plain tensors, or is damaged, so it is not read") from error
+        raise UserError(f"{file} cannot be loaded safely: it holds more than plain tensors, or is damaged") from error
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
         raise UserError(f"{file} is not a plain dictionary of tensors, so it is not a model's weights")
     return content

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from heedful.models.folders import base_of_adapter, is_adapter, resolve
+from heedful.models.folders import base_of_adapter, is_adapter, read_json, resolve
 from heedful.models.quiet import quiet
 from heedful.types import UserError
 
@@ -24,6 +24,8 @@ def load_tokenizer(folder: str, *, trust_remote_code: bool = False) -> Any:
     path = Path(folder)
     if is_adapter(path) and not (path / "tokenizer_config.json").is_file():
         return load_tokenizer(resolve(base_of_adapter(path)), trust_remote_code=trust_remote_code)
+    if (path / "config.json").is_file():
+        read_json(path / "config.json")
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from heedful.models import Loaded, load_policy, to_tensors
+from heedful.models import Loaded, load_policy, resolve, to_tensors
+from heedful.models.folders import is_adapter, read_json
 from heedful.scorers.packing import packs_of
 from heedful.scorers.scorer import Scorer
 from heedful.tokens import Template
 from heedful.tokens.encoded import EncodedExample
 from heedful.types import TEXT, Example, Message, Response, UserError
+
+
+def _check_has_head(name: str) -> None:
+    """Raise UserError for a language model: its head would be new, and its scores noise."""
+    folder = Path(resolve(name))
+    if is_adapter(folder):
+        scores = read_json(folder / "adapter_config.json").get("task_type") == "SEQ_CLS"
+    else:
+        made = read_json(folder / "config.json").get("architectures") or []
+        scores = any("ForSequenceClassification" in architecture for architecture in made)
+    if not scores:
+        raise UserError(f"{name} is a language model, not a reward model; heed train reward model={name} … makes one")
 
 
 class RewardModel:
@@ -23,6 +37,7 @@ class RewardModel:
     """
 
     def __init__(self, name: str, *, device: str = "cpu", max_length: int | None = None) -> None:
+        _check_has_head(name)
         self.loaded: Loaded = load_policy(name, kind="score", device=device)
         self.loaded.model.eval()
         self.template = Template.load(self.loaded.tokenizer)

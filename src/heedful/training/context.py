@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ import torch
 from torch import nn
 
 from heedful.config import TrainConfig
+from heedful.models.folders import resolve, weight_files
 from heedful.models.loading import Loaded, load_policy
+from heedful.models.tokenizers import load_tokenizer
 from heedful.objectives.reduce import Objective, needs
 from heedful.tokens.sampler import Sampler
 from heedful.tokens.templates import Template
@@ -63,16 +66,48 @@ class Context:
         )
 
 
-def cache_folder(config: TrainConfig) -> Path:
-    """Where tokenised data and reference log-probabilities are kept."""
-    if config.cache_dir is not None:
-        return Path(config.cache_dir)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "heedful"
+def cache_folder(cache_dir: str | None) -> Path:
+    """Where tokenised data and reference log-probabilities are kept; made if it is not there.
+
+    cache_dir: the setting; None is `heedful` in the user's cache folder.
+    Raises UserError if it cannot be written to.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    folder = home / "heedful" if cache_dir is None else Path(cache_dir).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise UserError(
+            f"the cache folder {folder} cannot be written to ({problem.strerror}); give cache_dir=FOLDER that can"
+        ) from None
+    return folder
 
 
 def num_parameters(module: nn.Module, *, trained: bool = False) -> int:
     """How many numbers a module holds, or trains."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+
+
+def check_models(config: TrainConfig, tokenizer: Any) -> None:
+    """Find mistakes about models before the data is prepared, which may take long.
+
+    Raises UserError for weights that are missing, and for a reference that reads other tokens than the policy.
+    """
+    code = config.trust_remote_code
+    weight_files(resolve(config.model, trust_remote_code=code))
+    if config.adapter is not None:
+        weight_files(resolve(config.adapter, setting="adapter"))
+    if config.reference is None:
+        return
+    folder = resolve(config.reference, trust_remote_code=code, setting="reference")
+    weight_files(folder)
+    if load_tokenizer(folder, trust_remote_code=code).get_vocab() != tokenizer.get_vocab():
+        raise UserError(
+            f"reference={config.reference} has another vocabulary than model={config.model}, so their probabilities "
+            "cannot be compared; name a reference with the same tokenizer"
+        )
 
 
 def prepared_by_main(world: World, work: Callable[[Echo], PreparedData], echo: Echo) -> PreparedData:

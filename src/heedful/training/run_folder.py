@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,8 +56,13 @@ def check_writable(path: Path) -> None:
     there = path
     while not there.exists():
         there = there.parent
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"out={path}: {there} cannot be written to; choose a folder of your own with out=FOLDER.")
+    try:
+        with tempfile.TemporaryDirectory(dir=there, prefix=".heed-"):  # permission bits do not say it all
+            pass
+    except OSError:
+        raise UserError(
+            f"out={path}: {there} cannot be written to; choose a folder of your own with out=FOLDER."
+        ) from None
 
 
 def begin_run(path: Path, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from heedful.training.context import (
     Context,
     Echo,
     cache_folder,
+    check_models,
     freeze,
     load_trained_model,
     num_parameters,
@@ -71,8 +72,9 @@ def resolve_objective(config: TrainConfig) -> Objective:
 
 def prepare_run(folder: RunFolder, objective: Objective, world: World, echo: Echo) -> Context:
     """Data, model and everything that was left to choose; nothing is written but the cache."""
-    config, cache_dir = folder.config, cache_folder(folder.config)
+    config, cache_dir = folder.config, cache_folder(folder.config.cache_dir)
     tokenizer = load_tokenizer(resolve(config.model), trust_remote_code=config.trust_remote_code)
+    check_models(config, tokenizer)
     template = Template.load(tokenizer, config.template)
     data = prepared_by_main(world, lambda say: prepare_data(config, objective, template, cache_dir, say), echo)
     if folder.status == "unfinished":

@@ -6,10 +6,10 @@ import importlib.util
 import os
 import platform
 import sys
-import tempfile
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+
+from heedful.types import UserError
 
 EXTRAS = {"wandb": "wandb", "trackio": "trackio", "tensorboard": "tensorboard", "bench": "trl"}
 """Extra of ours → the module that shows it is installed."""
@@ -85,11 +85,9 @@ def _extras() -> list[Fact]:
 
 
 def _cache(cache_dir: str | None) -> Fact:
-    folder = Path(cache_dir) if cache_dir else Path.home() / ".cache" / "heedful"
+    from heedful.training.context import cache_folder
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as problem:
-        return Fact("cache", f"{folder} cannot be written ({problem.strerror})", "give cache_dir=FOLDER that can")
-    return Fact("cache", f"{folder}, writable")
+        return Fact("cache", f"{cache_folder(cache_dir)}, writable")
+    except UserError as problem:
+        return Fact("cache", "not writable", str(problem))

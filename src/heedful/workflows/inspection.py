@@ -90,4 +90,4 @@ def _prepared(config: TrainConfig, echo: Callable[[str], None]) -> tuple[Prepare
     folder = resolve(config.model, trust_remote_code=config.trust_remote_code)
     tokenizer = load_tokenizer(folder, trust_remote_code=config.trust_remote_code)
     template = Template.load(tokenizer, config.template)
-    return prepare_data(config, objective, template, cache_folder(config), echo), template
+    return prepare_data(config, objective, template, cache_folder(config.cache_dir), echo), template
