@@ -11,6 +11,10 @@ from heedful.objectives.views import Batch, Pairs
 from tests.objectives.batches import leaves, random_batch
 
 NAMES = sorted(REGISTRY)
+NOT_MONOTONE = ("discopop",)
+"""Its authors show a dip at small negative margins, where it asks for less."""
+LOWERS_THE_CHOSEN = ("apo_down",)
+"""By design, where the chosen is likelier than under the reference; the rejected is lowered more."""
 
 
 def objective(name: str) -> Objective:
@@ -54,7 +58,7 @@ def test_order_of_prompts_does_not_matter(name: str):
     rows = torch.tensor([4, 5, 0, 1, 6, 7, 2, 3])
     moved = batch.select(rows)
     moved = Batch(moved.lengths, torch.arange(4).repeat_interleave(2), moved.tokens, moved.responses)
-    torch.testing.assert_close(loss(name, moved), loss(name, batch), rtol=0, atol=1e-12)
+    torch.testing.assert_close(loss(name, moved), loss(name, batch), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,10 +72,10 @@ def test_two_parts_with_one_denominator_are_the_whole(name: str):
     denominators = {k: term.weight_sum for k, term in whole.terms.items()}
     parts = [batch.select(torch.tensor(r)) for r in ([0, 1, 2, 3], [4, 5], [6, 7, 8, 9])]
     split = sum(loss_of(objective(name)(part, stats), denominators) for part in parts)
-    torch.testing.assert_close(split, loss_of(whole, denominators), rtol=0, atol=1e-12)
+    torch.testing.assert_close(split, loss_of(whole, denominators), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if objective(n).view is Pairs])
+@pytest.mark.parametrize("name", [n for n in NAMES if objective(n).view is Pairs and n not in NOT_MONOTONE])
 def test_descent_raises_the_chosen_and_lowers_the_rejected(name: str):
     batch = random_batch(7)
     what = "scores" if "scores" in needs(objective(name)) else "logps"
@@ -80,8 +84,11 @@ def test_descent_raises_the_chosen_and_lowers_the_rejected(name: str):
     chosen = batch.responses["chosen"] == 1
     if what == "logps":
         chosen = torch.repeat_interleave(chosen, batch.lengths)
-    assert (grad[chosen] < 0).all()
-    assert (grad[~chosen] > 0).all()
+    assert (grad[~chosen] >= 0).all()
+    assert (grad[~chosen] > 0).any()
+    if name not in LOWERS_THE_CHOSEN:
+        assert (grad[chosen] <= 0).all()
+        assert (grad[chosen] < 0).any()
 
 
 @pytest.mark.parametrize("name", NAMES)

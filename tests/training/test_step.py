@@ -10,7 +10,7 @@ from torch import nn
 from heedful.objectives import bind
 from heedful.objectives.reduce import Objective, whole_step
 from heedful.objectives.views import Pairs, Singles
-from heedful.training.batches import DataSource, StepBatch
+from heedful.training.batches import DataSource, StepBatch, batch_units
 from heedful.training.step import StepResult, StepRunner
 from heedful.training.world import World
 from tests.training.helpers import random_store, small_model, source_of
@@ -139,3 +139,13 @@ def test_ranks_share_a_step_without_overlap(tmp_path):
     real = [pack for share in shares for pack in share.packs if pack.weight]
     assert sum(pack.lengths.numel() for pack in real) == 10
     assert len({share.fill for share in shares}) == 1
+
+
+def test_what_a_batch_counts(tmp_path):
+    store = random_store(tmp_path / "store", mismatched=True)
+    assert batch_units(store, "prompts").tolist() == [1] * 6
+    assert batch_units(store, "responses").tolist() == [2] * 6  # not the mismatched answer
+    lengths = [
+        len(store.prompt_tokens(e)) + sum(len(store.response_tokens(3 * e + k)) for k in (0, 1)) for e in range(6)
+    ]
+    assert batch_units(store, "tokens").tolist() == lengths

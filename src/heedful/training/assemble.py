@@ -22,6 +22,7 @@ from heedful.training.loop import Loop
 from heedful.training.metrics import MetricsFile
 from heedful.training.progress import Progress
 from heedful.training.run_folder import FINAL
+from heedful.training.samples import SampleTable, TrainedPrompts
 from heedful.training.step import StepRunner
 from heedful.training.trackers import make_tracker
 from heedful.training.trainee import Trainee, make_trainee
@@ -63,10 +64,12 @@ def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.nd
         trainer, running = restore(checkpoint, context, module, trainees)
         context.echo(f"continuing after step {trainer.step}, from {checkpoint}")
     world.barrier()
-    metrics = tracker = None
+    metrics = tracker = samples = None
     if world.is_main:
-        metrics = MetricsFile(run / "metrics.jsonl", trainer.step if checkpoint else None)
-        tracker = make_tracker(config, config.model_dump(mode="json"), run)
+        done = trainer.step if checkpoint else None
+        metrics = MetricsFile(run / "metrics.jsonl", done)
+        samples = make_samples(context, unwrap(module), done)
+        tracker = make_tracker(config, run, trainer.step)
     mismatched = bool(context.objective.statistics)
     stores = [store for store in (context.data.train, context.data.evaluation) if store is not None]
     sources = [DataSource(s, c, mismatched, world.device) for s, c in zip(stores, columns, strict=True)]
@@ -84,9 +87,19 @@ def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.nd
         running=running,
         metrics=metrics,
         tracker=tracker,
+        samples=samples,
         collect_model=ModelSaver(module, context.template, world),
         progress=Progress(sampler.num_steps, trainer.step, context.echo),
     )
+
+
+def make_samples(context: Context, model: nn.Module, resume_step: int | None) -> SampleTable | None:
+    """What samples answers at every evaluation, if the settings ask for it."""
+    num, store = context.config.eval_samples, context.data.evaluation
+    if not num or store is None:
+        return None
+    prompts = TrainedPrompts(context.template, store, num)
+    return SampleTable(prompts, model, context.config.seed, context.path, resume_step)
 
 
 def restore(

@@ -78,6 +78,16 @@ def pack_lengths(store: TokenStore) -> tuple[np.ndarray, np.ndarray]:
     return store.prompt_lengths + sum_by_example(store, own), store.prompt_lengths + sum_by_example(store, beside)
 
 
+def batch_units(store: TokenStore, unit: str) -> np.ndarray:
+    """How many prompts (1), responses or tokens each example counts for in a batch (E,); mismatched answers do not."""
+    if unit == "prompts":
+        return np.ones(store.num_examples, np.int64)
+    if unit == "responses":
+        return sum_by_example(store, (store.columns["mismatched"] < 0.5).astype(np.int64))
+    assert unit == "tokens", unit
+    return pack_lengths(store)[0]
+
+
 class DataSource:
     """A token store with the columns that were computed for it.
 

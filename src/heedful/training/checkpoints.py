@@ -53,6 +53,12 @@ def latest_checkpoint(run: Path) -> Path | None:
     return run / "checkpoints" / f"step-{steps[-1]}" if steps else None
 
 
+def last_checkpoint_sentence(run: Path) -> str:
+    """What the message of a failed run ends with."""
+    last = latest_checkpoint(run)
+    return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."
+
+
 def save_checkpoint(
     run: Path,
     trainer: TrainerState,

@@ -23,7 +23,7 @@ from heedful.objectives.reduce import Objective, needs
 from heedful.tokens.sampler import Sampler
 from heedful.tokens.templates import Template
 from heedful.training import budget
-from heedful.training.batches import pack_lengths
+from heedful.training.batches import batch_units, pack_lengths
 from heedful.training.data import PreparedData
 from heedful.training.engine import is_adapted, unwrap, wrap
 from heedful.training.reference import reference_logps

@@ -18,9 +18,16 @@ from torch import Tensor
 from heedful.config import TrainConfig
 from heedful.tokens.sampler import Sampler
 from heedful.training.batches import DataSource, StepBatch, step_batches
-from heedful.training.checkpoints import TrainerState, latest_checkpoint, prune_checkpoints, save_checkpoint
+from heedful.training.checkpoints import (
+    TrainerState,
+    last_checkpoint_sentence,
+    latest_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
 from heedful.training.metrics import MetricsFile, peak_memory_bytes
 from heedful.training.progress import Progress
+from heedful.training.samples import SampleTable
 from heedful.training.step import StepResult, StepRunner
 from heedful.training.trackers import Tracker
 from heedful.training.trainee import Trainee
@@ -33,7 +40,8 @@ class Loop:
     """Everything one run holds while it goes on.
 
     source, evaluation: training and evaluation data; trainer: what is restored on resume; running: the objective's
-    state; collect_model: gathers the model, on every rank, and gives the function that writes its folder.
+    state; metrics, tracker, samples: what the main process writes and shows; collect_model: gathers the model, on every
+    rank, and gives the function that writes its folder.
     """
 
     config: TrainConfig
@@ -49,6 +57,7 @@ class Loop:
     running: dict[str, Tensor]
     metrics: MetricsFile | None
     tracker: Tracker | None
+    samples: SampleTable | None
     collect_model: Callable[[], Callable[[Path], None]]
     progress: Progress
     saved_step: int = field(init=False)
@@ -103,7 +112,7 @@ class Loop:
             raise RunError(
                 f"{self.trainer.num_bad} steps in a row had a loss or gradient that is not finite (the last is step "
                 f"{self.trainer.step}; their rows are in {self.run / 'bad_steps.jsonl'}): try a smaller lr, or look "
-                f"at those rows.  {self.last_checkpoint()}"
+                f"at those rows.  {last_checkpoint_sentence(self.run)}"
             )
 
     def _finite(self, result: StepResult, norms: dict[str, float]) -> bool:
@@ -143,7 +152,7 @@ class Loop:
         if self.metrics is not None:
             self.metrics.write(row)
             if self.tracker is not None:
-                self.tracker.log(row, row["step"])
+                self.tracker.log(row)
 
     def evaluate(self) -> dict[str, float]:
         """The objective and its metrics over the whole evaluation set, without gradient."""
@@ -154,6 +163,8 @@ class Loop:
         self._write({"step": self.trainer.step, **values})
         if self.metrics is not None:
             self.progress.evaluated(self.trainer.step, values)
+        if self.samples is not None:
+            self.samples(self.trainer.step, self.tracker)
         return values
 
     def evaluate_and_save(self) -> None:
@@ -209,17 +220,16 @@ class Loop:
             signum,
         )
 
-    def close(self) -> None:
-        """Finish the files and the tracker."""
-        if self.metrics is not None:
-            self.metrics.close()
-        if self.tracker is not None:
-            self.tracker.close()
+    def __enter__(self) -> Loop:
+        return self
 
-    def last_checkpoint(self) -> str:
-        """A sentence that names it."""
-        last = latest_checkpoint(self.run)
-        return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish the files and the tracker, which is told whether the run failed."""
+        for file in (self.metrics, self.samples):
+            if file is not None:
+                file.close()
+        if self.tracker is not None:
+            self.tracker.close(failed=kind is not None and not issubclass(kind, Interrupted))
 
 
 def _named(metric: str, trainee: str) -> str:

@@ -3,65 +3,110 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import json
+import netrc
 import os
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from heedful.config import TrainConfig
-from heedful.types import UserError
+from heedful.types import RunError, UserError
+
+TRACKER_FILE = "tracker.json"
+"""In the run folder: the id under which trackers know the run, so that a resumed run goes on in the same place."""
 
 
 class Tracker(Protocol):
     """Where metrics are shown while a run goes on."""
 
-    def log(self, row: dict[str, Any], step: int) -> None:
-        """Show one row of metrics."""
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Show one row of metrics; its `step` says where."""
         ...
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
         """Show a table, of samples for instance."""
         ...
 
-    def close(self) -> None:
-        """Finish."""
+    def close(self, *, failed: bool = False) -> None:
+        """Finish; `failed` if the run did not come to its end."""
         ...
 
 
-def make_tracker(config: TrainConfig, settings: dict[str, Any], out: Path) -> Tracker | None:
+def check_tracker(config: TrainConfig) -> None:
+    """Raise UserError if the tracker's package is not installed, or it would have to ask for a key."""
+    if config.track is None:
+        return
+    if importlib.util.find_spec(config.track) is None:
+        raise UserError(
+            f"track={config.track} needs a package that is not installed: pip install 'heedful[{config.track}]'"
+        )
+    mode = os.environ.get("WANDB_MODE", "offline")
+    if config.track == "wandb" and mode in ("online", "shared") and not _has_wandb_key():
+        raise UserError(
+            f"track=wandb with WANDB_MODE={mode} needs a key: set WANDB_API_KEY or say `wandb login` once; "
+            "without WANDB_MODE the run is kept offline."
+        )
+
+
+def make_tracker(config: TrainConfig, out: Path, step: int) -> Tracker | None:
     """The tracker a configuration asks for, or None.
 
-    Raises UserError if its package is not installed, naming the extra.
+    out: the run folder.  step: steps done before, when resuming.
+    Raises RunError if the tracker does not start.
     """
     if config.track is None:
         return None
     module = "torch.utils.tensorboard" if config.track == "tensorboard" else config.track
+    kind = {"tensorboard": _Tensorboard, "wandb": _Wandb, "trackio": _Trackio}[config.track]
     try:
-        package = importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(
-            f"track={config.track} needs a package that is not installed: pip install 'heedful[{config.track}]'"
-        ) from error
-    name = config.track_name or out.name
-    if config.track == "tensorboard":
-        return _Tensorboard(package, out / "tensorboard")
-    return _Tables(package, config, name, settings, out)
+        return kind(importlib.import_module(module), config, out, step)
+    except Exception as error:  # Foreign code: the sentence is ours, the reason theirs.
+        offline = "; WANDB_MODE=offline keeps the run on this machine" if config.track == "wandb" else ""
+        raise RunError(f"track={config.track} did not start ({error}){offline}; track=null trains without.") from error
+
+
+def run_id(out: Path) -> str:
+    """The id under which trackers know the run of this folder: made once, then read."""
+    path = out / TRACKER_FILE
+    if not path.exists():
+        aside = path.with_suffix(".tmp")
+        aside.write_text(json.dumps({"id": uuid.uuid4().hex}) + "\n", encoding="utf-8")
+        os.replace(aside, path)
+    return json.loads(path.read_text(encoding="utf-8"))["id"]
+
+
+def _identity(config: TrainConfig, out: Path) -> dict[str, Any]:
+    return {
+        "project": config.track_project,
+        "name": config.track_name or out.resolve().name,
+        "group": config.track_group,
+        "tags": config.track_tags,
+    }
 
 
 class _Tensorboard:
-    def __init__(self, package: Any, folder: Path) -> None:
-        self.writer = package.SummaryWriter(str(folder))
+    """Event files in the run folder.  TensorBoard has no projects, groups or tags, so they stand in a text."""
 
-    def log(self, row: dict[str, Any], step: int) -> None:
+    def __init__(self, package: Any, config: TrainConfig, out: Path, step: int) -> None:
+        # What an earlier process showed after its last checkpoint is hidden: it comes again.
+        self.writer = package.SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
+        about = {**_identity(config, out), **config.model_dump(mode="json")}
+        self.table("settings", ("setting", "value"), [(k, json.dumps(v)) for k, v in about.items()], step)
+
+    def log(self, row: Mapping[str, Any]) -> None:
         for key, value in row.items():
             if isinstance(value, int | float) and key != "step":
-                self.writer.add_scalar(key, value, step)
+                self.writer.add_scalar(key, value, row["step"])
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
         lines = ["|" + "|".join(map(_cell, line)) + "|" for line in (columns, ["---"] * len(columns), *rows)]
         self.writer.add_text(name, "\n".join(lines), step)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         self.writer.close()
 
 
@@ -69,43 +114,64 @@ def _cell(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("\n", "<br>")
 
 
-class _Tables:
-    """wandb, and trackio, which has the same calls."""
+class _Wandb:
+    """A wandb run, online if there is a key and WANDB_MODE does not say otherwise; else under `wandb/` in `out`."""
 
-    def __init__(self, package: Any, config: TrainConfig, name: str, settings: dict[str, Any], out: Path) -> None:
+    def __init__(self, package: Any, config: TrainConfig, out: Path, step: int) -> None:
+        # Without a key wandb asks on the terminal; a run started at night must not wait for an answer.
+        offline = "WANDB_MODE" not in os.environ and not _has_wandb_key()
         self.package = package
-        arguments: dict[str, Any] = {"project": config.track_project, "name": name, "config": settings}
-        if config.track == "wandb":
-            arguments |= {"group": config.track_group, "tags": config.track_tags or None, "dir": str(out)}
-            # Without a key, wandb asks on the terminal; a run started at night must not wait for an answer.
-            if not os.environ.get("WANDB_API_KEY") and not _has_netrc_key():
-                arguments["mode"] = os.environ.get("WANDB_MODE", "offline")
-        elif config.track_group:
-            arguments["group"] = config.track_group
-        if config.track == "trackio" and config.track_tags:
-            arguments["config"] = {**settings, "tags": config.track_tags}
-        self.run = package.init(**arguments)
+        self.run = package.init(
+            **_identity(config, out),
+            config=config.model_dump(mode="json"),
+            dir=str(out),
+            id=run_id(out),
+            resume="allow",
+            mode="offline" if offline else None,
+        )
+        # By our own step: wandb's must rise, so it would drop what a resumed run shows again from its checkpoint on.
+        self.run.define_metric("*", step_metric="step")
 
-    def log(self, row: dict[str, Any], step: int) -> None:
-        self.package.log({k: v for k, v in row.items() if v is not None}, step=step)
+    def log(self, row: Mapping[str, Any]) -> None:
+        self.run.log({key: value for key, value in row.items() if value is not None})
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
-        if self.package.__name__ == "wandb":
-            table = self.package.Table(columns=list(columns), data=[list(row) for row in rows])
-        else:
-            import pandas
+        table = self.package.Table(columns=list(columns), data=[list(row) for row in rows])
+        self.run.log({"step": step, name: table})
 
-            table = self.package.Table(dataframe=pandas.DataFrame(list(rows), columns=list(columns)))
-        self.package.log({name: table}, step=step)
+    def close(self, *, failed: bool = False) -> None:
+        self.run.finish(exit_code=int(failed))
 
-    def close(self) -> None:
+
+class _Trackio:
+    """A trackio run, in its database on this machine unless its own environment variables name a server."""
+
+    def __init__(self, package: Any, config: TrainConfig, out: Path, step: int) -> None:
+        about = _identity(config, out)
+        settings = {**config.model_dump(mode="json"), "tags": about.pop("tags")}
+        self.package = package
+        self.run = package.init(**about, config=settings, embed=False)
+        # It resumes by name, and two run folders may have the same; what it stores it stores under this id.
+        self.run.id = run_id(out)
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        shown = {key: value for key, value in row.items() if value is not None and key != "step"}
+        self.run.log(shown, step=row["step"])
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
+        table = self.package.Table(columns=list(columns), data=[list(row) for row in rows])
+        self.run.log({name: table}, step=step)
+
+    def close(self, *, failed: bool = False) -> None:
         self.package.finish()
 
 
-def _has_netrc_key() -> bool:
-    import netrc
-
+def _has_wandb_key() -> bool:
+    """Whether wandb would find a key where its documentation says it looks: the environment, or `.netrc`."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
     try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False

@@ -14,6 +14,8 @@ from heedful.objectives.reduce import Objective
 from heedful.tokens.templates import Template
 from heedful.training import budget
 from heedful.training.assemble import make_loop, save_final
+from heedful.training.batches import pack_lengths
+from heedful.training.checkpoints import last_checkpoint_sentence
 from heedful.training.context import (
     Context,
     Echo,
@@ -29,10 +31,12 @@ from heedful.training.context import (
 from heedful.training.data import prepare_data
 from heedful.training.engine import wrap
 from heedful.training.environment import environment
-from heedful.training.loop import Loop
 from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
+from heedful.training.samples import check_samples
+from heedful.training.trackers import check_tracker
 from heedful.training.trainee import optimizer_arguments
 from heedful.training.world import World, lost_process, start
+from heedful.types import RunError
 
 
 def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print) -> Path:
@@ -46,6 +50,8 @@ def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print) -> 
     """
     objective = resolve_objective(config)
     optimizer_arguments(config)
+    check_samples(config, objective)
+    check_tracker(config)
     folder = inspect_run(config)
     config = folder.config
     world = start(config.engine, config.device, None if config.world_size == "auto" else config.world_size)
@@ -92,20 +98,27 @@ def run(context: Context, *, new: bool) -> None:
         begin_run(context.path, context.config, environment(torch.get_num_threads()), context.data.to_json())
     world.barrier()
     module = wrap(context.loaded.model, world)
-    loop = make_loop(context, module, reference_columns(context, module))
     try:
-        loop()
+        with make_loop(context, module, reference_columns(context, module)) as loop:
+            loop()
+        save_final(loop)
     except (RuntimeError, MemoryError) as error:
-        raise _out_of_memory(loop, error) or lost_process(loop.world, error, loop.last_checkpoint()) or error from error
-    finally:
-        loop.close()
-    save_final(loop)
+        if (sentence := explained(context, error)) is None:
+            raise
+        raise sentence from error
     context.echo(f"wrote {context.path / FINAL}")
 
 
-def _out_of_memory(loop: Loop, error: BaseException) -> Exception | None:
-    lengths = loop.source.lengths
-    return budget.out_of_memory(error, min(loop.tokens_per_pack, int(lengths.sum())), int(lengths.max()))
+def explained(context: Context, error: BaseException) -> RunError | None:
+    """What an error means that torch raised in its own words: memory that ran out, a process that was lost."""
+    if isinstance(error, RunError):
+        return None
+    where = last_checkpoint_sentence(context.path)
+    lengths = pack_lengths(context.data.train)[0]
+    pack = min(context.tokens_per_pack, int(lengths.sum()))
+    if (short := budget.out_of_memory(error, pack, int(lengths.max()))) is not None:
+        return RunError(f"{short}  {where}")
+    return lost_process(context.world, error, where)
 
 
 def describe(context: Context) -> None:

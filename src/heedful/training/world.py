@@ -69,7 +69,6 @@ class World:
             dist.barrier()
 
 
-
 def launched() -> tuple[int, int, int]:
     """(rank, world size, local rank) as the launcher tells it through the environment.
 
