@@ -183,6 +183,9 @@ class TrainConfig(_Schema):
         None, description="also keep the checkpoint best by a metric: min:eval/loss or max:eval/NAME"
     )
     eval_every: Count | None = Field(None, description="steps between evaluations; null: only at the end")
+    eval_samples: Annotated[int, Ge(0)] = Field(
+        0, description="how many evaluation prompts are answered at every evaluation, into samples.jsonl"
+    )
     num_bad_steps: Count = Field(
         3, description="stop after this many steps in a row with a loss or gradient that is not finite"
     )
@@ -240,6 +243,10 @@ class TrainConfig(_Schema):
             raise ValueError("eval_data and eval_fraction both name the evaluation set; give one of them")
         if self.eval_every is not None and not evaluates:
             raise ValueError("eval_every needs an evaluation set: give eval_data or eval_fraction")
+        if self.eval_samples and not evaluates:
+            raise ValueError("eval_samples needs an evaluation set: give eval_data or eval_fraction")
+        if self.eval_samples and self.engine == "fsdp2":
+            raise ValueError("eval_samples needs the whole model in one process, and engine=fsdp2 shards it; use ddp")
         if self.keep_best is not None and not evaluates:
             raise ValueError("keep_best needs an evaluation set: give eval_data or eval_fraction")
         if self.keep_best is not None and self.checkpoint_every is None:

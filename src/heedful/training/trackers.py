@@ -19,6 +19,9 @@ from heedful.types import RunError, UserError
 TRACKER_FILE = "tracker.json"
 """In the run folder: the id under which trackers know the run, so that a resumed run goes on in the same place."""
 
+WANDB_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
+"""The public server, by its older and its newer name."""
+
 
 class Tracker(Protocol):
     """Where metrics are shown while a run goes on."""
@@ -119,7 +122,10 @@ class _Wandb:
 
     def __init__(self, package: Any, config: TrainConfig, out: Path, step: int) -> None:
         # Without a key wandb asks on the terminal; a run started at night must not wait for an answer.
-        offline = "WANDB_MODE" not in os.environ and not _has_wandb_key()
+        mode = os.environ.get("WANDB_MODE") or (None if _has_wandb_key() else "offline")
+        if mode in ("offline", "disabled"):
+            # Else it reports its own doings to its makers, offline or not.
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         self.package = package
         self.run = package.init(
             **_identity(config, out),
@@ -127,7 +133,7 @@ class _Wandb:
             dir=str(out),
             id=run_id(out),
             resume="allow",
-            mode="offline" if offline else None,
+            mode=mode,  # pyright: ignore[reportArgumentType]
         )
         # By our own step: wandb's must rise, so it would drop what a resumed run shows again from its checkpoint on.
         self.run.define_metric("*", step_metric="step")
@@ -170,8 +176,9 @@ def _has_wandb_key() -> bool:
     """Whether wandb would find a key where its documentation says it looks: the environment, or `.netrc`."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
+    server = os.environ.get("WANDB_BASE_URL")
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+        hosts = netrc.netrc(os.environ.get("NETRC")).hosts
     except (OSError, netrc.NetrcParseError):
         return False
+    return any(host in hosts for host in ([urlsplit(server).netloc] if server else WANDB_HOSTS))

@@ -27,6 +27,7 @@ from heedful.training.context import (
     prepared_by_main,
     reference_columns,
     refuse_changed_data,
+    refuse_too_long,
 )
 from heedful.training.data import prepare_data
 from heedful.training.engine import wrap
@@ -86,6 +87,7 @@ def prepare_run(folder: RunFolder, objective: Objective, world: World, echo: Ech
     if folder.status == "unfinished":
         refuse_changed_data(folder.path, data)
     loaded = load_trained_model(config, objective, world.device)
+    refuse_too_long(data, loaded)
     echo(f"model: {loaded.path}, {num_parameters(loaded.model):,} parameters; {loaded.note}")
     config = freeze(config, data, loaded, world)
     return Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
