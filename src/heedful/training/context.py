@@ -59,11 +59,9 @@ class Context:
     @property
     def sampler(self) -> Sampler:
         """Batches of the training set."""
-        config = self.config
+        config, units = self.config, batch_units(self.data.train, self.config.batch_unit)
         length: Mapping[str, Any] = {"epochs": config.epochs} if config.steps is None else {"steps": config.steps}
-        return Sampler(
-            self.data.train, batch_size=config.batch_size, unit=config.batch_unit, seed=config.seed, **length
-        )
+        return Sampler(units, batch_size=config.batch_size, unit=config.batch_unit, seed=config.seed, **length)
 
 
 def cache_folder(cache_dir: str | None) -> Path:
@@ -160,6 +158,21 @@ def load_trained_model(config: TrainConfig, objective: Objective, device: torch.
         "seed": config.seed,
     }
     return load_policy(**(settings | changed))
+
+
+def refuse_too_long(data: PreparedData, loaded: Loaded) -> None:
+    """Raise UserError if a sequence is longer than the model has positions for."""
+    for store in (data.train, data.evaluation):
+        if store is None or loaded.max_length is None:
+            continue
+        longest = int(
+            (store.response_lengths + np.repeat(store.prompt_lengths, np.diff(store.example_responses))).max()
+        )
+        if longest > loaded.max_length:
+            raise UserError(
+                f"{loaded.path} has positions for {loaded.max_length} tokens, but the longest prompt with a response "
+                f"has {longest}: set max_length={loaded.max_length}."
+            )
 
 
 def freeze(config: TrainConfig, data: PreparedData, loaded: Loaded, world: World) -> TrainConfig:

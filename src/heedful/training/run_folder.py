@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from heedful.config import TrainConfig, dump_yaml, read_yaml, resumed
+from heedful.examples.io import unwritable
 from heedful.types import UserError
 
 CONFIG_FILE = "config.yaml"
@@ -53,16 +53,8 @@ def inspect_run(config: TrainConfig) -> RunFolder:
 
 def check_writable(path: Path) -> None:
     """Raise UserError unless files can be made in the folder (or in the nearest parent that exists)."""
-    there = path
-    while not there.exists():
-        there = there.parent
-    try:
-        with tempfile.TemporaryDirectory(dir=there, prefix=".heed-"):  # permission bits do not say it all
-            pass
-    except OSError:
-        raise UserError(
-            f"out={path}: {there} cannot be written to; choose a folder of your own with out=FOLDER."
-        ) from None
+    if (there := unwritable(path / CONFIG_FILE) or unwritable(path)) is not None:
+        raise UserError(f"out={path}: {there} cannot be written to; choose a folder of your own with out=FOLDER.")
 
 
 def begin_run(path: Path, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:
