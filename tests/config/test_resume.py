@@ -27,7 +27,7 @@ def test_what_may_change_is_taken_and_the_rest_kept() -> None:
     ("changes", "sentence"),
     [
         ({"lr": 1.0}, "lr was 5e-06 and is now 1.0"),
-        ({"objective": {"name": "dpo", "beta": 0.2}}, "objective was"),
+        ({"objective": {"name": "dpo", "beta": 0.2}}, r"objective\.beta was 0\.1 and is now 0\.2"),
         ({"threads": 4}, "threads was 2 and is now 4"),
         ({"eval_fraction": 0.1}, "eval_fraction was null and is now 0.1"),
     ],

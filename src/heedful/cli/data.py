@@ -71,4 +71,4 @@ def convert(
     from heedful.workflows.inspection import convert as run
 
     count = run(data, out, to=to, split=split, reader=reader, readers=readers or [], seed=seed)
-    print(f"Wrote {out}: {count:,} rows.")
+    print(f"Wrote {out}: {count:,} rows. Next: heed data check OBJECTIVE model=MODEL data={out}")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Collection, Sequence
 from types import FrameType
 
-from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnknownOptionError
 
 from heedful import __version__
 from heedful.types import Interrupted, RunError, UserError
@@ -78,6 +78,8 @@ def main(words: Sequence[str] | None = None) -> int:
         make_app(words)(words, exit_on_error=False, print_error=False, result_action="return_value")
     except UserError as mistake:
         return _say(str(mistake), 2)
+    except MissingArgumentError as mistake:
+        return _say(_missing_sentence(words, mistake), 2)
     except UnknownOptionError as mistake:
         return _say(_option_sentence(words, mistake), 2)
     except CycloptsError as mistake:
@@ -132,6 +134,12 @@ def _refuse_unknown_command(words: Sequence[str]) -> None:
         if word not in GROUPS:
             return
         typed, commands = f"{typed} {word}", GROUPS[word][1]
+
+
+def _missing_sentence(words: Sequence[str], mistake: MissingArgumentError) -> str:
+    command = " ".join(words[: 2 if words[0] in GROUPS else 1])
+    name = mistake.argument.name if mistake.argument is not None else "another word"
+    return f"heed {command} needs {name}; see heed {command} --help"
 
 
 def _option_sentence(words: Sequence[str], mistake: UnknownOptionError) -> str:

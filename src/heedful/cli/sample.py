@@ -24,12 +24,16 @@ def sample(
     seed: Annotated[
         int, Parameter(help="seed; a sample depends on it, its prompt and its number, not on its neighbours")
     ] = 0,
+    max_prompt_length: Annotated[
+        int | None, Parameter(help="leave out a prompt's oldest turns beyond this many tokens; without, it is refused")
+    ] = None,
+    dry_run: Annotated[bool, Parameter(help="say what would be sampled and how long it takes", negative="")] = False,
 ) -> None:
     """Sample answers of a model to the prompts of a file.
 
     Example:
 
-      heed sample runs/dpo prompts.jsonl --samples-per-prompt 4 --temperature 0.7 --out samples.jsonl
+      heed sample runs/dpo prompts.jsonl --samples-per-prompt 4 --dry-run
     """
     from heedful.workflows.sampling import sample as run
 
@@ -43,5 +47,8 @@ def sample(
         top_p=top_p,
         top_k=top_k,
         seed=seed,
+        max_prompt_length=max_prompt_length,
+        dry_run=dry_run,
     )
-    print(f"Wrote {out}: every prompt with its answers. Next: heed score REWARD_MODEL {out}")
+    if not dry_run:
+        print(f"Wrote {out}: every prompt with its answers. Next: heed score REWARD_MODEL {out}")

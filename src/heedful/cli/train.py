@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from textwrap import wrap
 
 from heedful.cli.words import ConfigFiles, DryRun, ObjectiveName, Word, resolve
@@ -15,9 +16,18 @@ def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None,
 
     folder = run(settings, dry_run=dry_run)
     if not dry_run and os.environ.get("RANK", "0") == "0":
-        use = "score" if objective == "reward" else "sample"
-        print(f"The model is in {folder}/final, its numbers in {folder}/metrics.jsonl.")
-        print(f"Next: heed {use} {folder} FILE   heed report {folder}")
+        use = "score" if settings.objective.name == "reward" else "sample"
+        print(f"The model is in {folder}/final, its curves in {_report(folder)}.")
+        print(f"Next: heed {use} {folder} FILE   heed report {folder} ANOTHER_RUN")
+
+
+def _report(run: Path) -> Path:
+    """The run's report.html, written if training has gone on since."""
+    from heedful.reports import report
+
+    page, metrics = run / "report.html", run / "metrics.jsonl"
+    up_to_date = page.exists() and page.stat().st_mtime >= metrics.stat().st_mtime
+    return page if up_to_date else report([run])
 
 
 def settings_table() -> str:

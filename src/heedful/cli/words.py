@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from heedful.config import TrainConfig, load_train
+from heedful.types import UserError
 
 ObjectiveName = Annotated[str, Parameter(help="name (see heed objectives) or path/to/file.py:function")]
 Word = Annotated[str, Parameter(help="a recipe's name (see heed recipes), and settings as key=value")]
@@ -22,6 +23,9 @@ def resolve(objective: str, words: Sequence[str], config: Sequence[Path] | None)
     """The settings those words mean; recipes first, then the files, then key=value."""
     from heedful.recipes import recipe_path
 
+    for word in words:
+        if word in TrainConfig.model_fields:
+            raise UserError(f"{word} is a setting and wants a value: {word}=VALUE")
     files = [*(recipe_path(word) for word in words if "=" not in word), *(config or [])]
     settings = [word for word in words if "=" in word]
     from heedful.objectives import get

@@ -18,6 +18,13 @@ from heedful.types import UserError
 
 S = TypeVar("S", bound=BaseModel)
 
+_WORDS = {
+    "recipe": "; a recipe is a word by itself, as in heed train dpo demo/dpo",
+    "config": "; a file of settings is given as --config FILE",
+    "dry_run": "; it is --dry-run",
+}
+"""What the command takes in another way than as `key=value`."""
+
 
 def load(schema: type[S], files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> S:
     """Settings of any schema from YAML files and `key=value` words.
@@ -131,7 +138,8 @@ def _with_bare_keys(schema: type[BaseModel], tree: Tree, sections: Mapping[str, 
             raise UserError(f"{name} ({tree.place((name,))}) could be several settings; write {choices}")
         if not homes:
             every = [*schema.model_fields, *(".".join(key) for key in inner), *(key[-1] for key in inner)]
-            raise UserError(f"{name} ({tree.place((name,))}) is not a setting{did_you_mean(name, every)}")
+            hint = _WORDS.get(name) or did_you_mean(name, every)
+            raise UserError(f"{name} ({tree.place((name,))}) is not a setting{hint}")
         section, leaf = homes[0]
         around = values.get(section)
         around = parse_flow(around) if isinstance(around, Plain) and around.startswith("{") else around

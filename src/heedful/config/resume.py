@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from heedful.config.schema import TrainConfig
 from heedful.types import UserError
 
@@ -23,6 +25,7 @@ RESUMABLE = frozenset(
 )
 """Settings that touch neither the weights nor the metrics; every other one is refused when it differs."""
 
+ABSENT = "absent"
 FROZEN_AT_START = frozenset({"tokens_per_pack", "threads", "world_size", "device", "engine"})
 """Settings whose `auto` was replaced by a value when the run began; `auto` on resume means that value."""
 
@@ -38,13 +41,21 @@ def resumed(saved: TrainConfig, asked: TrainConfig) -> TrainConfig:
         new = after[name]
         if old == new or name in RESUMABLE or (name in FROZEN_AT_START and new == "auto"):
             continue
-        changed.append(f"{name} was {_shown(old)} and is now {_shown(new)}")
+        changed += _differences(name, old, new)
     if changed:
         raise UserError(
             f"{asked.out}: the run there was started with other settings ({'; '.join(changed)}); "
             "ask for the same ones, choose another out=, or start anew with overwrite=true"
         )
     return saved.model_copy(update={name: getattr(asked, name) for name in RESUMABLE})
+
+
+def _differences(name: str, old: Any, new: Any) -> list[str]:
+    """What differs between two values of a setting, key by key where both are mappings."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return [f"{name} was {_shown(old)} and is now {_shown(new)}"]
+    keys = [key for key in old | new if old.get(key, ABSENT) != new.get(key, ABSENT)]
+    return [text for key in keys for text in _differences(f"{name}.{key}", old.get(key, ABSENT), new.get(key, ABSENT))]
 
 
 def _shown(value: object) -> str:

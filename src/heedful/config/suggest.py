@@ -58,7 +58,7 @@ def suggest(name: str, choices: Iterable[str], *, num: int = 1) -> list[str]:
     choices = list(choices)
     known = {_plain(theirs): ours for theirs, ours in OTHER_TOOLS.items() if ours in choices}
     known |= {_plain(choice): choice for choice in choices}
-    near = difflib.get_close_matches(_plain(name), known, n=num + 3, cutoff=0.6)
+    near = difflib.get_close_matches(_plain(name), known, n=num + 3, cutoff=0.65)
     return list(dict.fromkeys(known[match] for match in near))[:num]
 
 

@@ -12,6 +12,7 @@ import decimal
 import gzip
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,27 @@ def _parquet_schema() -> Any:
     between = {"better": whole, "safer": whole, "strength": real, "margin": real}
     named = {"id": text, "source": text, "origin": text, "extra": text}
     return pa.schema({"prompt": turns, "responses": responses, **between, **named})
+
+
+def unwritable(path: Path) -> Path | None:
+    """What stands in the way of making `path`: a folder that cannot be written to, or a file; None if nothing does."""
+    there = path.parent
+    while not there.exists():
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(dir=there):  # permission bits do not say it all
+            return None
+    except OSError:
+        return there
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise UserError if no file can be written at `path`: asked before long work, nothing is left behind."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file to write.")
+    if (there := unwritable(path)) is not None:
+        raise UserError(f"{path}: cannot be written, because of {there}; name another file.")
 
 
 @contextlib.contextmanager

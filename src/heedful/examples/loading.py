@@ -136,7 +136,7 @@ def _read_item(
 
 def _no_reader(item: MixtureItem, known: Mapping[str, Reader]) -> str:
     near = did_you_mean(item.name, known)
-    return f"data: in NAME:PROPORTION:PATH, NAME must be a reader, and {item.name!r} is none{near}."
+    return f"data: in NAME:PROPORTION:PATH, NAME must be a reader, and {item.name!r} is none{near or '.'}"
 
 
 def _no_source(where: str, known: Mapping[str, Reader]) -> str:
@@ -145,7 +145,7 @@ def _no_source(where: str, known: Mapping[str, Reader]) -> str:
         mend = f"; for a path after a reader write {first}::{rest}" if first in known else ""
         return f"data: {rest.split(':')[0]!r} in {where!r} is no proportion (a number, a/b or n/-1){mend}."
     near = did_you_mean(where, known) or near_path(where)
-    return f"data: {where!r} is no file or folder, no reader and no hub name (org/name){near}."
+    return f"data: {where!r} is no file or folder, no reader and no hub name (org/name){near or '.'}"
 
 
 def _convert(

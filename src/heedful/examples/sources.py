@@ -24,7 +24,7 @@ def open_source(where: str, split: str, *, documents: bool = False) -> tuple[Ite
         return _open_local(path, chosen or split, documents=documents)
     hub = parse_hub_name(where)
     if hub is None:
-        raise UserError(f"no such file or folder: {where!r}{near_path(where)}.")
+        raise UserError(f"no such file or folder: {where!r}{near_path(where) or '.'}")
     return hub_rows(hub, split)
 
 

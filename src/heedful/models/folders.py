@@ -76,9 +76,7 @@ def _download(name: str, repo: str, revision: str | None, trust_remote_code: boo
             folder = fetch("*.bin")
     except LocalEntryNotFoundError as error:
         why = " (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else ""
-        raise UserError(
-            f"{name}: no such folder, and the hub cannot be reached to look for it{why}{near}"
-        ) from error
+        raise UserError(f"{name}: no such folder, and the hub cannot be reached to look for it{why}{near}") from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise UserError(f"{name}: no such folder, and the hub says: {_first_line(error)}{near}") from error
     if not holds_model(Path(folder)):

@@ -30,8 +30,8 @@ def get(name: str) -> Callable:
     if name.endswith(".py"):
         raise UserError(f"{name}: name the function too, as in {name}:my_objective.")
     near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UserError(f"There is no objective {name!r}.{hint} There are: {', '.join(sorted(REGISTRY))}.")
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UserError(f"there is no objective {name!r}{hint} (there are: {', '.join(sorted(REGISTRY))})")
 
 
 def _from_file(path: Path, function_name: str) -> Callable:

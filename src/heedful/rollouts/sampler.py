@@ -38,6 +38,7 @@ def sample(
     want_logps: bool = False,
     batch_rows: int = 256,
     max_prompt_length: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> Iterator[Rollout]:
     """Sample K responses of each prompt; batches are yielded as they end (`in_order` sorts them).
 
@@ -46,7 +47,7 @@ def sample(
 
     model: a Transformers causal model, or our wrapper around one; it is put into eval mode while sampling.
     The other settings are those of `SamplingSettings`.  `response_ids` hold the stop token; `text` does not, and is cut
-    before a stop string.
+    before a stop string.  names: what messages call the prompts (their rows in a file).
 
     Raises UserError for a setting out of range, an empty prompt, and a prompt that leaves no room in the context.
     """
@@ -55,7 +56,8 @@ def sample(
     )
     encoded = [template.encode_prompt(messages, max_prompt_length=max_prompt_length) for messages in prompts]
     inner = getattr(model, "inner", model)
-    rows = _plan_rows(encoded, settings, _context_length(inner))
+    called = names or [f"Prompt {index}" for index in range(len(prompts))]
+    rows = _plan_rows(encoded, settings, _context_length(inner), called)
     stops = Stops(template.stop_ids, settings.stop, template.decode_response)
     with _sampling_mode(inner):
         for batch in _plan_batches(rows, settings):
@@ -68,16 +70,18 @@ def in_order(rollouts: Iterable[Rollout]) -> list[Rollout]:
     return sorted(rollouts, key=lambda r: (r.prompt_index, r.sample_index))
 
 
-def _plan_rows(encoded: Sequence[Sequence[int]], settings: SamplingSettings, context: int | None) -> list[list[Row]]:
+def _plan_rows(
+    encoded: Sequence[Sequence[int]], settings: SamplingSettings, context: int | None, names: Sequence[str]
+) -> list[list[Row]]:
     groups = []
     for index, seeds in enumerate(plan_seeds(settings.seed, encoded, settings.samples_per_prompt)):
         ids = list(encoded[index])
         room = settings.max_new_tokens if context is None else min(settings.max_new_tokens, context - len(ids))
         if not ids:
-            raise UserError(f"Prompt {index} has no token: give it some text, or a template that starts with one.")
+            raise UserError(f"{names[index]} has no token: give it some text, or a template that starts with one.")
         if room < 1:
             raise UserError(
-                f"Prompt {index} has {len(ids)} tokens and the model's context {context}, so there is no room for an "
+                f"{names[index]} has {len(ids)} tokens and the model's context {context}, so there is no room for an "
                 "answer: shorten it, or set max_prompt_length."
             )
         groups.append([Row(ids, s, index, k, room, []) for k, s in enumerate(seeds)])

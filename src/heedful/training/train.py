@@ -32,6 +32,8 @@ from heedful.training.context import (
 from heedful.training.data import prepare_data
 from heedful.training.engine import wrap
 from heedful.training.environment import environment
+from heedful.training.estimate import seconds_of
+from heedful.training.progress import duration
 from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
 from heedful.training.samples import check_samples
 from heedful.training.trackers import check_tracker
@@ -135,6 +137,7 @@ def describe(context: Context) -> None:
         f"for {context.sampler.num_steps:,} steps of {config.batch_size} {config.batch_unit}",
         f"on {data.num_examples:,} examples, {tokens:,} tokens an epoch",
         f"in packs of at most {context.tokens_per_pack:,} tokens, {config.dtype}, about {memory / 2**30:.1f} GiB",
+        f"in about {duration(seconds_of(context))}, as far as one pack tells",
         f"with {context.world.size} process(es) on {context.world.device}, {config.threads} threads each",
         f"into {context.path}; nothing was written there",
     ):

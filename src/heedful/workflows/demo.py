@@ -181,6 +181,7 @@ class Demo:
             str(self.out / name),
             prompts,
             logps_of=str(self.out / "base"),
+            echo=lambda line: self.echo(f"  {line}"),
             samples_per_prompt=num_samples,
             max_new_tokens=self.size.max_new_tokens,
             seed=self.seed,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heedful.config import TrainConfig
+from heedful.types import UserError
 
 if TYPE_CHECKING:
     from heedful.tokens.templates import Template
@@ -23,11 +24,16 @@ def check(config: TrainConfig, echo: Callable[[str], None] = print) -> PreparedD
 
 
 def show(config: TrainConfig, num: int = 3) -> None:
-    """Print the tokens of the first `num` examples in colours: prompt, trained on, not trained on."""
+    """Print the tokens of the first `num` examples in colours: prompt, trained on, not trained on.
+
+    Raises UserError where that run would be refused.
+    """
     from rich.console import Console
 
     from heedful.tokens.show import coloured, from_store, legend
 
+    if num < 1:
+        raise UserError(f"num={num}: at least 1 example can be shown")
     data, template = _prepared(config, lambda line: None)
     console = Console(highlight=False)
     console.print(legend())
@@ -82,12 +88,13 @@ def convert(
 def _prepared(config: TrainConfig, echo: Callable[[str], None]) -> tuple[PreparedData, Template]:
     from heedful.models import load_tokenizer, resolve
     from heedful.tokens.templates import Template
-    from heedful.training.context import cache_folder
+    from heedful.training.context import cache_folder, check_models
     from heedful.training.data import prepare_data
     from heedful.training.train import resolve_objective
 
     objective = resolve_objective(config)
     folder = resolve(config.model, trust_remote_code=config.trust_remote_code)
     tokenizer = load_tokenizer(folder, trust_remote_code=config.trust_remote_code)
+    check_models(config, tokenizer)
     template = Template.load(tokenizer, config.template)
     return prepare_data(config, objective, template, cache_folder(config.cache_dir), echo), template

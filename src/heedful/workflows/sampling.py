@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from heedful.examples import load, prompt_key, write_jsonl
-from heedful.models import load_policy
+from heedful.examples.io import check_writable
+from heedful.models import Loaded, load_policy
 from heedful.rollouts import in_order, to_examples
 from heedful.rollouts import sample as sample_prompts
 from heedful.rollouts.logprobs import sequence_logps
+from heedful.rollouts.settings import SamplingSettings
 from heedful.tokens import Template
-from heedful.types import Example, UserError
+from heedful.training.progress import INTERVAL_S, duration
+from heedful.types import Example, Rollout, UserError
+
+Echo = Callable[[str], None]
+TRIED_PROMPTS, TRIED_TOKENS = 16, 16
+"""What a dry run samples to learn how fast this machine is."""
 
 
-def sample(model: str, data: str, out: Path | str, *, device: str = "auto", **settings: Any) -> Path:
+def sample(
+    model: str,
+    data: str,
+    out: Path | str,
+    *,
+    device: str = "auto",
+    dry_run: bool = False,
+    echo: Echo = print,
+    **settings: Any,
+) -> Path:
     """Sample answers to the prompts of `data` and write them to `out` (JSON Lines, our schema); returns `out`.
 
     model: hub name, folder, run folder or checkpoint.  data: anything `heed train data=` takes; its responses are not
     used, and a prompt that occurs several times is asked once.  settings: those of `rollouts.sample`.
+    dry_run: only say what would be sampled and how long that takes.  echo: where progress lines go.
 
     Raises UserError for a mistake in any of them.
     """
+    SamplingSettings(**{name: value for name, value in settings.items() if name != "max_prompt_length"})
+    check_writable(out)
     prompts = distinct_prompts(load(data))
     if not prompts:
         raise UserError(f"{data} has no prompt to answer.")
-    examples = sample_examples(model, prompts, device=device, **settings)
+    if dry_run:
+        _describe(model, prompts, out, device_of(device), settings, echo)
+        return Path(out)
+    examples = sample_examples(model, prompts, device=device, echo=echo, **settings)
     write_jsonl(examples, out)
     return Path(out)
 
 
 def sample_examples(
-    model: str, prompts: list[Example], *, logps_of: str | None = None, device: str = "auto", **settings: Any
+    model: str,
+    prompts: list[Example],
+    *,
+    logps_of: str | None = None,
+    device: str = "auto",
+    echo: Echo = print,
+    **settings: Any,
 ) -> list[Example]:
     """The prompts with answers of `model` instead of their own responses; ids and origins stay.
 
@@ -39,9 +69,9 @@ def sample_examples(
     `extra["logp_base"]` beside `extra["logp"]` (nats).
     """
     loaded = load_policy(model, device=device_of(device))
-    template = Template.load(loaded.tokenizer)
-    messages = [e.prompt for e in prompts]
-    rollouts = in_order(sample_prompts(loaded.model, template, messages, want_logps=logps_of is not None, **settings))
+    total = len(prompts) * settings.get("samples_per_prompt", 1)
+    sampled = _sampled(loaded, prompts, want_logps=logps_of is not None, **settings)
+    rollouts = in_order(with_progress(sampled, total, "answers", echo))
     answered = to_examples(rollouts, source=model)
     if logps_of is not None:
         other = load_policy(logps_of, device=device_of(device)).model
@@ -51,6 +81,49 @@ def sample_examples(
     for example, prompt in zip(answered, prompts, strict=True):
         example.id, example.origin = prompt.id, prompt.origin
     return answered
+
+
+def with_progress(items: Iterable[Any], total: int, what: str, echo: Echo) -> Iterator[Any]:
+    """The items; a line with the time left is printed when the last one is some seconds old."""
+    began = printed = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - printed >= INTERVAL_S:
+            printed = now
+            echo(f"{done:,} of {total:,} {what}  {duration((now - began) / done * (total - done))} left")
+
+
+def _sampled(loaded: Loaded, prompts: list[Example], **settings: Any) -> Iterator[Rollout]:
+    template = Template.load(loaded.tokenizer)
+    names = [prompt.origin or f"prompt {index}" for index, prompt in enumerate(prompts)]
+    return sample_prompts(loaded.model, template, [e.prompt for e in prompts], names=names, **settings)
+
+
+def _describe(
+    model: str, prompts: list[Example], out: Path | str, device: str, settings: dict[str, Any], echo: Echo
+) -> None:
+    asked = SamplingSettings(**{name: value for name, value in settings.items() if name != "max_prompt_length"})
+    loaded = load_policy(model, device=device)
+    size = sum(parameter.numel() for parameter in loaded.model.parameters())
+    began = time.monotonic()
+    tried = list(
+        _sampled(
+            loaded,
+            prompts[:TRIED_PROMPTS],
+            **{**settings, "max_new_tokens": min(TRIED_TOKENS, asked.max_new_tokens)},
+        )
+    )
+    seconds_a_token = (time.monotonic() - began) / sum(len(rollout.response_ids) for rollout in tried)
+    answers = len(prompts) * asked.samples_per_prompt
+    for line in (
+        f"would sample {answers:,} answers of at most {asked.max_new_tokens:,} tokens to {len(prompts):,} prompts",
+        f"with {loaded.path}, {size:,} parameters ({4 * size / 2**30:.1f} GiB), on {device}",
+        f"in at most about {duration(seconds_a_token * answers * asked.max_new_tokens)}, as far as "
+        f"{len(tried)} short answers tell",
+        f"into {out}; nothing was written there",
+    ):
+        echo(line)
 
 
 def distinct_prompts(examples: list[Example]) -> list[Example]:

@@ -57,7 +57,10 @@ def detect(row: Row, readers: Mapping[str, Reader] = READERS) -> Reader:
         if reader.rows is None:
             reasons.append(f"{reader.name}: {reason}")
     columns = ", ".join(map(str, row)) or "none"
-    raise RowError(f"no reader reads the columns {columns}; tried {'; '.join(reasons)}")
+    tried = "; ".join(reasons)
+    raise RowError(
+        f"no reader reads the columns {columns}; tried {tried}; rename columns, or write a reader (readers=)"
+    )
 
 
 def find(name: str, readers: Mapping[str, Reader]) -> Reader:

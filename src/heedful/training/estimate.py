@@ -1,0 +1,41 @@
+"""How long a run would take on this machine: one pack of its first step, timed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from heedful.models.batch import to_tensors
+from heedful.objectives.reduce import needs
+from heedful.tokens.packs import build_pack
+from heedful.tokens.planning import plan_packs
+from heedful.training.batches import pack_lengths
+
+if TYPE_CHECKING:
+    from heedful.training.context import Context
+
+MODEL_OUTPUTS = frozenset({"logps", "entropy", "values", "scores"})
+PASSES = 3
+"""A step's cost in forward passes: a backward costs about two."""
+
+
+def seconds_of(context: Context) -> float:
+    """The whole run's seconds, from the forward pass of one pack; its reference pass included."""
+    lengths = pack_lengths(context.data.train)[0]
+    rows = context.sampler.batch(0)
+    pack_rows = rows[plan_packs(lengths[rows], context.tokens_per_pack, 1)[0][0]]
+    pack = to_tensors(build_pack(context.data.train, pack_rows), context.world.device)
+    wants = needs(context.objective) & MODEL_OUTPUTS
+    with torch.no_grad():
+        context.loaded.model(pack, wants)  # the first call pays for allocations and compilation
+        began = time.perf_counter()
+        context.loaded.model(pack, wants)
+        if context.world.device.type == "cuda":
+            torch.cuda.synchronize()
+        forward_s = time.perf_counter() - began
+    passes = PASSES + ("ref_logps" in needs(context.objective)) / max(context.config.epochs, 1)
+    tokens_a_step = float(lengths.mean()) * len(rows)
+    per_token = forward_s / int(lengths[pack_rows].sum())
+    return passes * per_token * tokens_a_step * context.sampler.num_steps / context.world.size
