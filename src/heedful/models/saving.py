@@ -77,7 +77,8 @@ def convert(source: str, out: str | Path) -> Path:
 
 def _read_bin(file: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with quiet():
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # Whatever pickle met, none of it was run.
         raise UserError(f"{file} cannot be loaded safely: it holds more than plain tensors, or is damaged") from error
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
