@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -17,23 +19,44 @@ BYTES_PER_PARAMETER = 16
 
 
 def free_memory_bytes(device: torch.device) -> int:
-    """Memory that is free on the device now."""
+    """Memory that this process can still get on the device now."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    limits = (psutil.virtual_memory().available, _below_process_limit(), _below_container_limit())
+    return max(0, min(limit for limit in limits if limit is not None))
+
+
+def _below_process_limit() -> int | None:
+    """Address space left under `ulimit -v`; None without a limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit - psutil.Process().memory_info().vms
+
+
+def _below_container_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Memory left to a container or batch job (cgroup v2), which sees the whole machine's otherwise; None if unlimited.
+
+    Files in the page cache count as used there, but give way.
+    """
+    try:
+        limit, used = ((cgroup / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    except OSError:
+        return None
+    return None if limit == "max" else int(limit) - int(used) + int(stat.get("inactive_file", 0))
 
 
 def bytes_per_token(config: Any, checkpointing: bool) -> int:
     """Activations that one token keeps for the backward pass, in bytes (fp32), estimated from the model's shape.
 
     Per layer about 10 vectors of the model's width and 4 of the feed-forward's; with gradient checkpointing the
-    layer's input only.
+    layer's input only, and everything of the one layer that is being recomputed.
     """
     width = int(getattr(config, "hidden_size", 768))
     inner = int(getattr(config, "intermediate_size", None) or 4 * width)
     layers = int(getattr(config, "num_hidden_layers", 12))
-    per_layer = width if checkpointing else 10 * width + 4 * inner
-    return 4 * (layers * per_layer + 14 * width)
+    whole = 10 * width + 4 * inner
+    kept = layers * width + whole if checkpointing else layers * whole
+    return 4 * (kept + 14 * width)
 
 
 def choose_tokens_per_pack(
@@ -59,7 +82,7 @@ def out_of_memory(error: BaseException, longest_pack: int, longest_example: int)
         return None
     half = max(longest_example, longest_pack // 2)
     if half < longest_pack:
-        advice = f"set tokens_per_pack={half} (the longest pack had {longest_pack} tokens)"
+        advice = f"set tokens_per_pack={half} (packs had up to {longest_pack} tokens)"
     else:
         advice = (
             f"the longest example alone has {longest_example} tokens: set gradient_checkpointing=true, "
