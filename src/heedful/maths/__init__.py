@@ -1,5 +1,5 @@
 """Mathematics on plain tensors: what every objective and the loop share.  Knows nothing of models or data files."""
 
-from heedful.maths.segments import segment_mean, segment_sum, wide
+from heedful.maths.segments import segment_sum, wide
 
-__all__ = ["segment_mean", "segment_sum", "wide"]
+__all__ = ["segment_sum", "wide"]

@@ -1,4 +1,4 @@
-"""Sums and means over ragged segments.  Axes: `N` tokens, `B` segments (responses)."""
+"""Sums over ragged segments.  Axes: `N` tokens, `B` segments (responses)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ def segment_sum(values: Float[Tensor, " N"], lengths: Int[Tensor, " B"]) -> Floa
     (an `index_add` there is not).
     """
     return torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True, initial=0)
-
-
-def segment_mean(values: Float[Tensor, " N"], lengths: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """Mean of each run of `lengths[i]` consecutive values; an empty run has mean 0, not NaN."""
-    return segment_sum(values, lengths) / lengths.clamp(min=1)
 
 
 def wide(values: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-SCHEDULES = ("linear", "cosine", "constant")
-
 
 def warmup_steps(warmup: float, num_steps: int) -> int:
     """Steps of warm-up: a fraction of the run below 1 (rounded to whole steps), a number of steps from 1 on."""

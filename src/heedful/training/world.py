@@ -14,8 +14,6 @@ from torch import Tensor
 
 from heedful.types import RunError, UserError
 
-ENGINES = ("auto", "single", "ddp", "fsdp2")
-
 
 @dataclass(frozen=True)
 class World:
