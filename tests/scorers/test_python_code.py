@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heedful.scorers import PEP8_FAILURE, SCORERS, parses, pep8
+from heedful.scorers import PEP8_FAILURE, SCORERS, parses, pep8, statements
 from heedful.scorers.python_code import violations
 
 HEADER = "def f(a):\n"
@@ -46,6 +46,17 @@ def test_nothing_is_tidy_by_not_being_python(body):
 
 def test_a_failure_is_never_better_than_code():
     assert score("    a=a;b=a;c=a\n") <= PEP8_FAILURE
+
+
+def test_statements_are_not_lengthened_by_words():
+    bodies = [
+        "    return a\n",
+        "    # why\n    return (a,\n            'b')\n",
+        "    if a:\n        b = 1\n    return b\n",
+        "    (\n",
+    ]
+    assert statements([HEADER] * 4, bodies) == [1, 1, 3, 0]
+    assert statements([""], ["a = 1\nb = 2\n"]) == [2]
 
 
 def test_an_invalid_escape_is_code_and_warns_nobody(recwarn):

@@ -18,7 +18,14 @@ def samples(num_prompts: int, *, broken: float, untidy: float, length: int, gap:
         parses = rng.random() >= broken
         score = 10.0 if not parses else 2.0 if rng.random() < untidy else 0.0
         text = "x y " * (length // 4)
-        extra = {"pep8": score, "parses": float(parses), "finished": True, "logp": -5.0, "logp_base": -5.0 - gap}
+        extra = {
+            "pep8": score,
+            "statements": length / 20,
+            "parses": float(parses),
+            "finished": True,
+            "logp": -5.0,
+            "logp_base": -5.0 - gap,
+        }
         return Response([Message(TEXT, text)], extra=extra)
 
     return [Example([Message(TEXT, f"def f{i}():\n")], [response() for _ in range(4)]) for i in range(num_prompts)]
@@ -36,7 +43,10 @@ def test_hand_worked_measures():
     extras = [(0.0, 1.0, -1.0, -2.0), (4.0, 1.0, -3.0, -3.0), (10.0, 0.0, -2.0, -5.0)]
     texts = ["aa bb cc", "aa bb", "zz"]
     responses = [
-        Response([Message(TEXT, t)], extra={"pep8": s, "parses": p, "logp": a, "logp_base": b, "finished": True})
+        Response(
+            [Message(TEXT, t)],
+            extra={"pep8": s, "statements": 4 * p, "parses": p, "logp": a, "logp_base": b, "finished": True},
+        )
         for t, (s, p, a, b) in zip(texts, extras, strict=True)
     ]
     examples = [Example([Message(TEXT, "def f():\n")], responses)]
@@ -45,6 +55,7 @@ def test_hand_worked_measures():
     assert row.violations_of_valid == 2
     assert row.valid == pytest.approx(2 / 3)
     assert row.characters == (8 + 5) / 2
+    assert row.statements == 4
     assert row.distinct_2 == pytest.approx(2 / 3)  # aa bb, bb cc, aa bb
     assert row.kl == pytest.approx((1 + 0 + 3) / 3)
     assert math.isnan(row.worst)  # fewer than 25 parse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from heedful.scorers.python_code import PEP8_FAILURE, parses, pep8
+from heedful.scorers.python_code import PEP8_FAILURE, parses, pep8, statements
 from heedful.scorers.scorer import ScoreFunction, Scorer, prompt_text
 from heedful.scorers.text import length
 from heedful.scorers.user import load_user_scorer
@@ -15,6 +15,7 @@ SCORERS: dict[str, Scorer] = {
     for s in (
         Scorer("pep8", pep8, True, PEP8_FAILURE, "PEP 8 violations per 100 characters of Python"),
         Scorer("parses", parses, False, 0.0, "whether prompt and response are Python that parses"),
+        Scorer("statements", statements, False, 0.0, "statements of Python, which comments and strings do not add to"),
         Scorer("length", length, False, None, "characters of the response"),
     )
 }
@@ -35,4 +36,15 @@ def get(name: str) -> Scorer:
     )
 
 
-__all__ = ["PEP8_FAILURE", "SCORERS", "ScoreFunction", "Scorer", "get", "length", "parses", "pep8", "prompt_text"]
+__all__ = [
+    "PEP8_FAILURE",
+    "SCORERS",
+    "ScoreFunction",
+    "Scorer",
+    "get",
+    "length",
+    "parses",
+    "pep8",
+    "prompt_text",
+    "statements",
+]

@@ -27,6 +27,30 @@ def parses(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     return [float(_parses(p, r)) for p, r in zip(prompts, responses, strict=True)]
 
 
+def statements(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """Statements of the response under its prompt (a header); 0 if they do not parse together.
+
+    A length that comments, strings and blank lines do not add to.
+    """
+    return [float(_statements(p, r)) for p, r in zip(prompts, responses, strict=True)]
+
+
+def _statements(prompt: str, response: str) -> int:
+    if not _parses(prompt, response):
+        return 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = _count(ast.parse(prompt + response))
+    try:
+        return whole - _count(ast.parse(f"{prompt}    pass\n")) + 1
+    except SyntaxError:  # the prompt is no header
+        return whole
+
+
+def _count(tree: ast.AST) -> int:
+    return sum(isinstance(node, ast.stmt) for node in ast.walk(tree))
+
+
 def _pep8(prompt: str, response: str) -> float:
     if not _parses(prompt, response):
         return PEP8_FAILURE

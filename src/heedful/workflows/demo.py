@@ -186,7 +186,7 @@ class Demo:
             max_new_tokens=self.size.max_new_tokens,
             seed=self.seed,
         )
-        for scorer in ("pep8", "parses"):
+        for scorer in ("pep8", "parses", "statements"):
             for example, scores in zip(examples, SCORERS[scorer].examples(examples), strict=True):
                 for response, score in zip(example.responses, scores, strict=True):
                     response.extra[scorer] = score

@@ -70,7 +70,7 @@ def result_table(rows: Sequence[Measures], seconds: Mapping[str, float]) -> str:
     body: list[list[str | blocks.Cell]] = []
     for row in rows:
         texts = cells(row, seconds.get(row.name), seconds.get(f"samples of {row.name}"))
-        keys = [None, "violations", "violations_of_valid", "valid", "characters", *[None] * 5]
+        keys = [None, "violations", "violations_of_valid", "valid", "characters", "statements", *[None] * 5]
         body.append([_toned(text, row, key) for text, key in zip(texts, keys, strict=True)])
     return blocks.table(HEADERS, body)
 

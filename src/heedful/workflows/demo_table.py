@@ -23,7 +23,7 @@ class Measures:
     violations: PEP 8 violations per 100 characters over all samples, a failure (empty, unfinished, no Python) counting
         `scorers.PEP8_FAILURE`.
     violations_of_valid: the same over samples that are finished and parse.  valid: their share.
-    characters: their mean length.  worst: expected most violations per 100 characters of 25 of them.
+    characters, statements: their mean length.  worst: expected most violations per 100 characters of 25 of them.
     distinct_2: different word pairs over all word pairs, of all samples.
     kl: estimate of KL(model ‖ base) per sample in nats: the mean of log p_model - log p_base over the model's samples.
     """
@@ -34,6 +34,7 @@ class Measures:
     violations_of_valid: float
     valid: float
     characters: float
+    statements: float
     worst: float
     distinct_2: float
     kl: float
@@ -71,12 +72,14 @@ def _columns(examples: Sequence[Example]) -> dict[str, tuple[np.ndarray, np.ndar
     scores = np.array([[r.extra["pep8"] for r in e.responses] for e in examples])
     valid = np.array([[r.extra["parses"] for r in e.responses] for e in examples])
     lengths = np.array([[float(len(r.text)) for r in e.responses] for e in examples])
+    statements = np.array([[r.extra["statements"] for r in e.responses] for e in examples])
     ones = np.ones_like(scores)
     return {
         "violations": (scores, ones),
         "violations_of_valid": (scores * valid, valid),
         "valid": (valid, ones),
         "characters": (lengths * valid, valid),
+        "statements": (statements * valid, valid),
     }
 
 
@@ -90,7 +93,11 @@ def _judge(differences: Mapping[str, Difference], base: Mapping[str, float]) -> 
     faults = []
     if not fewer.high < 0:
         faults.append("violations did not fall beyond doubt")
-    for key, what in (("valid", "the share that parses"), ("characters", "the length of what parses")):
+    for key, what in (
+        ("valid", "the share that parses"),
+        ("characters", "the length of what parses"),
+        ("statements", "the number of statements of what parses"),
+    ):
         d = differences[key]
         if d.high < 0 or base[key] + d.value < LEAST_SHARE * base[key]:
             faults.append(f"{what} fell by {-d.value / base[key]:.0%}")
@@ -108,6 +115,7 @@ HEADERS = (
     "the same where it parses",
     "share that parses",
     "chars where it parses",
+    "statements where it parses",
     f"worst of {WORST_OF} that parse",
     "distinct-2",
     "KL from base, nats",
@@ -129,6 +137,7 @@ def cells(row: Measures, training_s: float | None, sampling_s: float | None) -> 
         with_interval(f"{row.violations_of_valid:.2f}", "violations_of_valid"),
         with_interval(f"{row.valid:.0%}", "valid", 100, 0),
         with_interval(f"{row.characters:.0f}", "characters", 1, 0),
+        with_interval(f"{row.statements:.1f}", "statements", 1, 1),
         f"{row.worst:.2f}",
         f"{row.distinct_2:.3f}",
         f"{row.kl:.2f}",
