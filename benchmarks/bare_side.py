@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +53,7 @@ class BareRun:
 
         auto = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
         path = str(corpus.model("reward" if scores else "sft"))
-        self.model = auto.from_pretrained(path, dtype=torch.float32).train()
+        self.model: Any = auto.from_pretrained(path, dtype=torch.float32).train()
         self.head = self.model.score if scores else self.model.lm_head
         self.batches, self.scores = batches, scores
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR, weight_decay=0.0, fused=True)

@@ -72,8 +72,9 @@ def contest(corpus: Corpus, objective: str, work: Path, effort: Effort) -> dict[
 
 
 def _trl_with_reference(data: Corpus, objective: str, work: Path, samples: Samples) -> None:
-    """TRL's default (a second model in every step) and its own precomputed reference."""
-    samples["trl_default"].append(TrlRun(data, objective, work).train())
+    """TRL's own precomputed reference and, for DPO, its default: a second model in every step."""
+    if objective == "dpo":
+        samples["trl_default"].append(TrlRun(data, objective, work).train())
     first = TrlRun(data, objective, work, precompute=True)
     cached = TrlRun(data, objective, work, precompute=True)
     train_s = cached.train()
@@ -84,11 +85,12 @@ def _trl_with_reference(data: Corpus, objective: str, work: Path, samples: Sampl
 def ratios(samples: Samples) -> dict[str, float]:
     """The ratios that the targets speak of.  With the reference pass, against TRL's faster way of doing it."""
     found = {"heedful/bare": ratio(samples, "heedful", "bare"), "trl/heedful": ratio(samples, "trl", "heedful")}
-    if "heedful_cold" in samples:
-        found["trl_cold/heedful_cold"] = min(
-            ratio(samples, "trl_cold", "heedful_cold"), ratio(samples, "trl_default", "heedful_cold")
-        )
+    ways = [name for name in ("trl_cold", "trl_default") if name in samples]
+    if ways:
+        found["trl_cold/heedful_cold"] = min(ratio(samples, way, "heedful_cold") for way in ways)
+    if "trl_default" in samples:
         found["trl_default/heedful"] = ratio(samples, "trl_default", "heedful")
+        found["trl_default/heedful_cold"] = ratio(samples, "trl_default", "heedful_cold")
     return {name: round(value, 3) for name, value in found.items()}
 
 

@@ -14,7 +14,7 @@ from benchmarks.settings import clock
 from benchmarks.summary import per_unit, summarise
 
 TIMES = (1, 2, 4, 8)
-UNIT = 16
+UNIT = 12
 """Pairs in the smallest run."""
 
 

@@ -71,10 +71,10 @@ class HeedRun:
 
     def train(self) -> float:
         """The loop to its end, in seconds."""
-        began, wall = clock(), time.perf_counter()
-        self.loop()
-        train_s, self.wall_s = clock() - began, time.perf_counter() - wall
-        self.loop.close()
+        with self.loop as loop:
+            began, wall = clock(), time.perf_counter()
+            loop()
+            train_s, self.wall_s = clock() - began, time.perf_counter() - wall
         return train_s
 
     def metrics(self) -> list[dict[str, Any]]:

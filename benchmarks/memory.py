@@ -10,6 +10,7 @@ import gc
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,11 @@ def memory(corpus: Corpus, work: Path) -> dict[str, Any]:
     heedful, trl: with reference log-probabilities worked out before.  trl_default: a second model in every step; that
     model counts as loaded.
     """
-    found = {"vocabulary 8192": _compare(corpus.first(STEPS * BATCH, work / "small"), BATCH)}
+    small = corpus.first(STEPS * BATCH, work / "small")
+    found = {"vocabulary 8192": _compare(small, BATCH, ("trl", "trl_default"))}
     for name, width in WIDTHS.items():
         large = large_corpus(corpus, work / f"large-{width}", width)
-        found[f"vocabulary {LARGE_VOCABULARY}, {name}"] = _compare(large, LARGE_PAIRS)
+        found[f"vocabulary {LARGE_VOCABULARY}, {name}"] = _compare(large, LARGE_PAIRS, ("trl",))
     return found
 
 
@@ -69,10 +71,12 @@ def exact_pairs(count: int, tokenizer: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _compare(corpus: Corpus, batch: int) -> dict[str, Any]:
-    peaks = {side: _in_process(side, corpus, batch) for side in ("heedful", "trl", "trl_default")}
-    ratios = {f"heedful/{side}": round(peaks["heedful"] / peaks[side], 3) for side in ("trl", "trl_default")}
-    return {"peak_mib": peaks, "ratios": ratios}
+def _compare(corpus: Corpus, batch: int, others: Sequence[str]) -> dict[str, Any]:
+    peaks = {side: _in_process(side, corpus, batch) for side in ("heedful", *others)}
+    return {
+        "peak_mib": peaks,
+        "ratios": {f"heedful/{side}": round(peaks["heedful"] / peaks[side], 3) for side in others},
+    }
 
 
 def _in_process(side: str, corpus: Corpus, batch: int) -> float:

@@ -43,8 +43,8 @@ def parts() -> dict[str, Part]:
         "kto": lambda corpus, work, effort: contest(corpus, "kto", work, effort),
         "reward": lambda corpus, work, effort: contest(corpus, "reward", work, _longer(effort)),
         "sft": lambda corpus, work, effort: contest(corpus, "sft", work, _longer(effort)),
-        "growth": lambda corpus, work, effort: growth(corpus, work, effort),
-        "rollouts": lambda corpus, work, effort: rollouts(corpus.first(160, work / "data"), work, effort),
+        "growth": lambda corpus, work, effort: growth(corpus, work, _fewer(effort)),
+        "rollouts": lambda corpus, work, effort: rollouts(corpus.first(160, work / "data"), work, _fewer(effort)),
         "packing": lambda corpus, work, effort: packing(corpus, work),
         "memory": lambda corpus, work, effort: memory(corpus, work),
     }
@@ -52,6 +52,10 @@ def parts() -> dict[str, Part]:
 
 def _longer(effort: Effort) -> Effort:
     return Effort(effort.pairs, effort.rounds, CHEAP_S) if effort.rounds > 1 else effort
+
+
+def _fewer(effort: Effort) -> Effort:
+    return Effort(effort.pairs, max(1, effort.rounds - 1), effort.budget_s)
 
 
 def environment() -> dict[str, str]:

@@ -19,7 +19,7 @@ from heedful.types import Message
 
 SAMPLES_PER_PROMPT = (4, 8)
 PROMPTS = 8
-MAX_NEW_TOKENS = 256
+MAX_NEW_TOKENS = 192
 LESSON_LR = 3e-3
 """For a few dozen steps of SFT: enough for the model to end its answers about where people end theirs."""
 

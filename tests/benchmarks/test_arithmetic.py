@@ -28,8 +28,12 @@ def test_the_reference_pass_counts_on_both_sides_and_trl_may_choose_its_way():
         "heedful": [2.0], "bare": [2.0], "heedful_cold": [3.0], "trl": [10.0], "trl_cold": [15.0], "trl_default": [18.0]
     }  # fmt: skip
     assert ratios(samples) == {
-        "heedful/bare": 1.0, "trl/heedful": 5.0, "trl_cold/heedful_cold": 5.0, "trl_default/heedful": 9.0
-    }  # fmt: skip
+        "heedful/bare": 1.0,
+        "trl/heedful": 5.0,
+        "trl_cold/heedful_cold": 5.0,
+        "trl_default/heedful": 9.0,
+        "trl_default/heedful_cold": 6.0,
+    }
     assert ratios({name: samples[name] for name in ("heedful", "bare", "trl")}) == {
         "heedful/bare": 1.0,
         "trl/heedful": 5.0,
