@@ -18,7 +18,7 @@ from heedful.training.batches import DataSource
 from heedful.training.checkpoints import TrainerState, flush_tree, latest_checkpoint, load_trainer, remove_partial
 from heedful.training.context import Context, load_trained_model
 from heedful.training.engine import is_adapted, load_whole_state, unwrap, whole_state
-from heedful.training.loop import Loop
+from heedful.training.loop import BAD_STEPS_FILE, Loop
 from heedful.training.metrics import MetricsFile
 from heedful.training.progress import Progress
 from heedful.training.run_folder import FINAL
@@ -68,6 +68,8 @@ def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.nd
     if world.is_main:
         done = trainer.step if checkpoint else None
         metrics = MetricsFile(run / "metrics.jsonl", done)
+        if (bad_steps := run / BAD_STEPS_FILE).exists():
+            MetricsFile(bad_steps, trainer.step).close()
         samples = make_samples(context, unwrap(module), done)
         tracker = make_tracker(config, run, trainer.step)
     mismatched = bool(context.objective.statistics)

@@ -34,6 +34,9 @@ from heedful.training.trainee import Trainee
 from heedful.training.world import World
 from heedful.types import Interrupted, RunError
 
+BAD_STEPS_FILE = "bad_steps.jsonl"
+"""Steps that were skipped because they were not finite, and which rows they had."""
+
 
 @dataclass
 class Loop:
@@ -111,7 +114,7 @@ class Loop:
         if self.trainer.num_bad >= self.config.num_bad_steps:
             raise RunError(
                 f"{self.trainer.num_bad} steps in a row had a loss or gradient that is not finite (the last is step "
-                f"{self.trainer.step}; their rows are in {self.run / 'bad_steps.jsonl'}): try a smaller lr, or look "
+                f"{self.trainer.step}; their rows are in {self.run / BAD_STEPS_FILE}): try a smaller lr, or look "
                 f"at those rows.  {last_checkpoint_sentence(self.run)}"
             )
 
@@ -125,8 +128,9 @@ class Loop:
         self.trainer.num_bad += 1
         if self.world.is_main:
             origins = [self.source.store.origin(int(row)) for row in step.rows]
-            with MetricsFile.appending(self.run / "bad_steps.jsonl") as file:
-                file.write({"step": self.trainer.step + 1, "loss": result.loss, **norms, "rows": origins})
+            with MetricsFile.appending(self.run / BAD_STEPS_FILE) as file:
+                shown = {_named("grad_norm", name): norm for name, norm in norms.items()}
+                file.write({"step": self.trainer.step + 1, "loss": result.loss, **shown, "rows": origins})
 
     def _report(self, row: dict[str, Any], step: StepBatch, result: StepResult, time_s: float) -> None:
         if self.metrics is None:

@@ -37,7 +37,7 @@ from heedful.training.progress import duration
 from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
 from heedful.training.samples import check_samples
 from heedful.training.trackers import check_tracker
-from heedful.training.trainee import optimizer_arguments
+from heedful.training.trainee import make_trainee, optimizer_arguments
 from heedful.training.world import World, lost_process, start
 from heedful.types import RunError
 
@@ -92,18 +92,22 @@ def prepare_run(folder: RunFolder, objective: Objective, world: World, echo: Ech
     refuse_too_long(data, loaded)
     echo(f"model: {loaded.path}, {num_parameters(loaded.model):,} parameters; {loaded.note}")
     config = freeze(config, data, loaded, world)
-    return Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
+    context = Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
+    # What sampler or optimizer refuse, they refuse before anything is written.
+    make_trainee("policy", loaded.model, config, context.sampler.num_steps)
+    return context
 
 
 def run(context: Context, *, new: bool) -> None:
     """Train to the end, into the run folder."""
     world = context.world
-    if new and world.is_main:
-        begin_run(context.path, context.config, environment(torch.get_num_threads()), context.data.to_json())
-    world.barrier()
     module = wrap(context.loaded.model, world)
     try:
-        with make_loop(context, module, reference_columns(context, module)) as loop:
+        columns = reference_columns(context, module)
+        if new and world.is_main:
+            begin_run(context.path, context.config, environment(torch.get_num_threads()), context.data.to_json())
+        world.barrier()
+        with make_loop(context, module, columns) as loop:
             loop()
         save_final(loop)
     except (RuntimeError, MemoryError) as error:

@@ -153,4 +153,7 @@ def make_optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> torch.o
         kinds = {p.device.type for group in groups for p in group["params"]}
         if kinds <= {"cpu", "cuda"}:
             arguments["fused"] = True
-    return cls(groups, **arguments)
+    try:
+        return cls(groups, **arguments)
+    except ValueError as error:
+        raise UserError(f"optimizer={config.optimizer} refuses its settings or this model: {error}") from error
