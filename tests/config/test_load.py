@@ -47,11 +47,11 @@ def write(path: Path, text: str) -> Path:
 def test_later_files_win_key_by_key_and_words_win_over_files(tmp_path: Path) -> None:
     task = write(tmp_path / "task.yaml", "model: m\ndata: [a.jsonl, b.jsonl]\nlr: 1e-4\nlora: {r: 4, alpha: 8}\n")
     method = write(tmp_path / "method.yaml", "objective: {name: dpo, beta: 0.5}\nlr: 2e-4\nlora: {alpha: 1}\n")
-    config = settings("lora.dropout=0.1", "lr=3e-4", files=(task, method))
+    config = settings("lora.targets=[q_proj]", "lr=3e-4", files=(task, method))
     assert config.data == ["a.jsonl", "b.jsonl"]
     assert config.lr == 3e-4
     assert config.lora is not None
-    assert (config.lora.r, config.lora.alpha, config.lora.dropout) == (4, 1.0, 0.1)
+    assert (config.lora.r, config.lora.alpha, config.lora.targets) == (4, 1.0, ["q_proj"])
     assert config.objective.settings == {"beta": 0.5, "smoothing": 0.0, "alpha": None}
 
 

@@ -21,7 +21,7 @@ def test_nearest(typed: str, meant: str | None) -> None:
 
 
 def test_other_trainers_names_point_at_settings_that_exist() -> None:
-    known = {*TrainConfig.model_fields, "lora.r", "lora.alpha", "lora.dropout", "lora.targets"}
+    known = {*TrainConfig.model_fields, "lora.r", "lora.alpha", "lora.targets"}
     assert set(OTHER_TOOLS.values()) <= known
 
 

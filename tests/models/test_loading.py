@@ -147,7 +147,7 @@ class TestWhatLoadsMustFit:
 
     @pytest.mark.parametrize(
         ("lora", "words"),
-        [({"rank": 4}, "lora.rank"), ({"dropout": 0.1}, "lora.dropout=0.1"), ({"targets": ["nonesuch"]}, "targets")],
+        [({"rank": 4}, "lora.rank"), ({"dropout": 0.1}, "lora.dropout is not"), ({"targets": ["nonesuch"]}, "targets")],
     )
     def test_lora_settings(self, folder: Path, lora: dict, words: str):
         with pytest.raises(UserError, match=words):

@@ -47,14 +47,11 @@ class ObjectiveConfig(BaseModel):
 
 
 class LoraConfig(_Schema):
-    """Low-rank adapters instead of the full weights."""
+    """Low-rank adapters instead of the full weights; without dropout, which would make log-probabilities random."""
 
     r: Count = Field(16, description="rank of the adapters; larger can learn more and takes more memory")
     alpha: Positive = Field(
         32.0, description="scale of the adapters (their output is times alpha/r); larger moves faster"
-    )
-    dropout: Annotated[float, Ge(0), Lt(1)] = Field(
-        0.0, description="dropout before the adapters; larger regularises more"
     )
     targets: list[str] | None = Field(
         None, description="names of the layers to adapt; null: every linear layer but the head"
@@ -160,9 +157,7 @@ class TrainConfig(_Schema):
     )
 
     # adapters and the reference
-    lora: LoraConfig | None = Field(
-        None, description="train low-rank adapters: {r, alpha, dropout, targets}; null: all weights"
-    )
+    lora: LoraConfig | None = Field(None, description="train low-rank adapters: {r, alpha, targets}; null: all weights")
     adapter: str | None = Field(None, description="a PEFT adapter folder to continue training, on top of `model`")
     reference: str | None = Field(
         None, description="model that the policy is held to; null: the model the run starts from"

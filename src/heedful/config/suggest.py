@@ -42,7 +42,6 @@ OTHER_TOOLS = {
     "use_peft": "lora",
     "lora_r": "lora.r",
     "lora_alpha": "lora.alpha",
-    "lora_dropout": "lora.dropout",
     "lora_target_modules": "lora.targets",
     "loss": "objective",
     "loss_type": "objective",

@@ -129,11 +129,23 @@ def _whole(files: list[Path]) -> list[Path]:
 
 
 def base_of_adapter(folder: str | Path) -> str:
-    """What an adapter's config names as its base model (a folder or hub name)."""
-    name = read_json(Path(folder) / "adapter_config.json").get("base_model_name_or_path")
+    """What an adapter's config names as its base model (a folder, or a hub name with its revision)."""
+    config = read_json(Path(folder) / "adapter_config.json")
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not name:
         raise UserError(f"{folder}/adapter_config.json does not name its base model (base_model_name_or_path)")
-    return str(name)
+    return f"{name}@{revision}" if revision and not Path(name).exists() else str(name)
+
+
+def lasting_name(name: str, folder: str) -> tuple[str, str | None]:
+    """How an adapter's config names its base, wherever it is read: the folder's whole path, or hub name and revision.
+
+    name: what the base was called; folder: what `resolve` made of it.
+    """
+    if Path(name).expanduser().exists():
+        return str(Path(folder).resolve()), None
+    repo, _, revision = name.partition("@")
+    return repo, revision or None
 
 
 def digest_of(folder: str | Path) -> str:

@@ -12,7 +12,15 @@ import torch
 from torch import nn
 
 from heedful.models import attention
-from heedful.models.folders import base_of_adapter, digest_of, is_adapter, read_json, resolve, weight_files
+from heedful.models.folders import (
+    base_of_adapter,
+    digest_of,
+    is_adapter,
+    lasting_name,
+    read_json,
+    resolve,
+    weight_files,
+)
 from heedful.models.heads import lm_head, score_head, silence_config, silence_dropout, trunk_of
 from heedful.models.lora import START, add_adapter, continue_adapter
 from heedful.models.padded import PairFrame
@@ -71,7 +79,8 @@ def load_policy(
     if is_adapter(path):
         if adapter is not None or lora is not None:
             raise UserError(f"model={name} is an adapter; to put another on it, merge it first (heed model merge)")
-        path, adapter = resolve(base_of_adapter(path), trust_remote_code=trust_remote_code), path
+        name, adapter = base_of_adapter(path), path
+        path = resolve(name, trust_remote_code=trust_remote_code)
     if adapter is not None and lora is not None:
         raise UserError("lora makes a new adapter and adapter continues one; give one of them")
     if adapter is not None and not is_adapter(adapter):
@@ -97,7 +106,7 @@ def load_policy(
     if adapter is not None:
         inner = continue_adapter(inner, adapter)
     elif lora is not None:
-        inner = add_adapter(inner, lora, kind, seed)
+        inner = add_adapter(inner, lora, kind, seed, base=lasting_name(name, path))
     model = PackedModel(
         inner.to(device).train(),
         packed=verdict.packed,

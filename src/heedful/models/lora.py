@@ -14,20 +14,21 @@ START = "start"
 """Name of the frozen copy of the adapter that a run continues."""
 
 
-def add_adapter(model: Any, settings: dict[str, Any], kind: str, seed: int) -> Any:
+def add_adapter(
+    model: Any, settings: dict[str, Any], kind: str, seed: int, *, base: tuple[str, str | None] | None = None
+) -> Any:
     """Wrap a Transformers model with fresh LoRA adapters.
 
-    settings: r, alpha, dropout (must be 0), targets (layer names; None: every linear layer but the head).
+    settings: r, alpha, targets (layer names; None: every linear layer but the head).
+    base: name and revision of the model, for the adapter's config.
     Raises UserError for settings that cannot take effect.
     """
     from peft import LoraConfig, TaskType, get_peft_model
 
-    given = {"r": 16, "alpha": 32.0, "dropout": 0.0, "targets": None} | settings
-    unknown = sorted(given.keys() - {"r", "alpha", "dropout", "targets"})
+    given = {"r": 16, "alpha": 32.0, "targets": None} | settings
+    unknown = sorted(given.keys() - {"r", "alpha", "targets"})
     if unknown:
-        raise UserError(f"lora.{unknown[0]} is not a setting; there are r, alpha, dropout and targets")
-    if given["dropout"]:
-        raise UserError(f"lora.dropout={given['dropout']}: dropout would make log-probabilities random; leave it at 0")
+        raise UserError(f"lora.{unknown[0]} is not a setting; there are r, alpha and targets")
     config = LoraConfig(
         r=given["r"],
         lora_alpha=given["alpha"],
@@ -38,9 +39,13 @@ def add_adapter(model: Any, settings: dict[str, Any], kind: str, seed: int) -> A
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            return get_peft_model(model, config)
+            peft_model = get_peft_model(model, config)
     except ValueError as error:
         raise UserError(f"lora.targets={given['targets']} does not fit {type(model).__name__}: {error}") from error
+    if base is not None:
+        adapter = peft_model.peft_config["default"]
+        adapter.base_model_name_or_path, adapter.revision = base
+    return peft_model
 
 
 def continue_adapter(model: Any, folder: str, *, frozen: bool = False) -> Any:
