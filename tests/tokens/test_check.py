@@ -215,8 +215,8 @@ def test_hh_pairs(tmp_path):
     import numpy as np
 
     from heedful.examples import load, to_pairs
-    from heedful.tokens.packs import fill, plan_packs
-    from heedful.tokens.sampler import Sampler
+    from heedful.tokens.planning import fill, plan_packs
+    from heedful.tokens.sampler import Sampler, units_of
 
     shaped = to_pairs(load(str(HH)))
     with gzip.open(HH, "rt") as file:
@@ -227,7 +227,7 @@ def test_hh_pairs(tmp_path):
     assert report.num_in == rows == report.num_trained + report.num_dropped
     assert report.errors == []
     assert report.num_trained > 0.95 * rows
-    sampler = Sampler(store, batch_size=8, epochs=1)
+    sampler = Sampler(units_of(store, "prompts"), batch_size=8, epochs=1)
     fills = []
     for step in range(sampler.num_steps):
         lengths = store.example_lengths[sampler.batch(step)]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heedful.tokens.packs import build_pack, filler_pack
+from heedful.tokens.packs import build_pack
 from tests.tokens.makers import encoded, encoded_examples, store_of
 
 
@@ -23,7 +23,6 @@ def test_one_pair_by_hand(tmp_path):
     assert pack.targets.tolist() == [3, 4, 6, 7]
     assert pack.sources.tolist() == [2, 3, 5, 6]
     assert pack.response_of.tolist() == [0, 0, 1, 1]
-    assert pack.weight == 1.0
 
 
 @settings(max_examples=60, deadline=None)
@@ -79,10 +78,3 @@ def test_leaving_the_mismatched_answers_out(tmp_path):
     pack = build_pack(store, [0], keep=np.array([True, False]))
     assert pack.ids.tolist() == [1, 2, 3]
     assert pack.response_rows.tolist() == [0]
-
-
-def test_the_filler_is_the_shortest_example_and_weighs_nothing(tmp_path):
-    store = store_of(tmp_path / "s", [encoded([1, 2], ([3], [True])), encoded([4], ([5], [True]))])
-    pack = filler_pack(store)
-    assert pack.ids.tolist() == [4, 5]
-    assert pack.weight == 0.0

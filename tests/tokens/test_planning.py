@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heedful.tokens.planning import fill, plan_packs
+from heedful.tokens.planning import fill, plan_packs, sequential_packs
 
 
 @given(
@@ -63,3 +63,9 @@ def test_a_rank_without_examples_gets_a_filler():
 def test_too_long_an_example_names_the_budget_that_fits():
     with pytest.raises(ValueError, match="tokens_per_pack=700"):
         plan_packs(np.array([700, 20]), 512, 1)
+
+
+def test_a_whole_store_is_cut_in_its_own_order():
+    lengths = np.array([4, 5, 3, 12, 2])
+    assert sequential_packs(lengths, 10) == [[[0, 1], [2], [3], [4]]]  # 9; 3, as 12 would pass; 12 alone; 2
+    assert sequential_packs(lengths, 10, 3) == [[[0, 1], [4]], [[2], []], [[3], []]]

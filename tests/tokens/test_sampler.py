@@ -73,7 +73,8 @@ def test_units_of_a_store(tmp_path):
     assert units_of(store, "prompts").tolist() == [1, 1]
     assert units_of(store, "responses").tolist() == [2, 1]
     assert units_of(store, "tokens").tolist() == [5, 2]
-    assert Sampler(store, batch_size=3, unit="responses", epochs=1).num_steps == 1
+    with pytest.raises(UserError, match="not 'pairs'"):
+        units_of(store, "pairs")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from torch import nn
 from heedful.objectives import bind
 from heedful.objectives.reduce import Objective, whole_step
 from heedful.objectives.views import Pairs, Singles
-from heedful.training.batches import DataSource, StepBatch, batch_units
+from heedful.tokens.sampler import units_of
+from heedful.training.batches import DataSource, StepBatch
 from heedful.training.step import StepResult, StepRunner
 from heedful.training.world import World
 from tests.training.helpers import random_store, small_model, source_of
@@ -143,9 +144,9 @@ def test_ranks_share_a_step_without_overlap(tmp_path):
 
 def test_what_a_batch_counts(tmp_path):
     store = random_store(tmp_path / "store", mismatched=True)
-    assert batch_units(store, "prompts").tolist() == [1] * 6
-    assert batch_units(store, "responses").tolist() == [2] * 6  # not the mismatched answer
+    assert units_of(store, "prompts").tolist() == [1] * 6
+    assert units_of(store, "responses").tolist() == [2] * 6  # not the mismatched answer
     lengths = [
         len(store.prompt_tokens(e)) + sum(len(store.response_tokens(3 * e + k)) for k in (0, 1)) for e in range(6)
     ]
-    assert batch_units(store, "tokens").tolist() == lengths
+    assert units_of(store, "tokens").tolist() == lengths

@@ -26,7 +26,7 @@ class PackTensors:
     ids, positions: the tokens, and their places (restarting after the prompt for every response).
     targets: trained response tokens; sources: the token that predicts each; response_of: whose they are.
     last: the last token of each response.
-    layout: where the trees lie.  weight: 0.0 for a pack that only keeps ranks in step.
+    layout: where the trees lie.
     """
 
     ids: Int[Tensor, " T"]
@@ -39,7 +39,6 @@ class PackTensors:
     response_ends: Int[Tensor, " B"]
     response_tree: Int[Tensor, " B"]
     layout: Layout
-    weight: float = 1.0
 
     @property
     def num_responses(self) -> int:
@@ -68,7 +67,6 @@ def to_tensors(pack: Any, device: torch.device | str = "cpu") -> PackTensors:
         response_ends=move(pack.response_ends),
         response_tree=move(pack.response_tree),
         layout=layout,
-        weight=float(pack.weight),
     )
 
 

@@ -147,7 +147,6 @@ def _sample_pack(vocabulary: int) -> tuple[Any, list[tuple[list[int], int]]]:
         targets=[token for span in spans for token in range(*span)],
         sources=sources,
         response_of=[b for b, span in enumerate(spans) for _ in range(*span)],
-        weight=1.0,
     )
     return pack, rows
 

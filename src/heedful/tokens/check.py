@@ -51,10 +51,6 @@ class Data:
                 verdicts[r] = judge(self.template, self.store, e, r, self.example(e))
         return verdicts
 
-    def responses(self, e: int) -> range:
-        """Store rows of example e's responses."""
-        return range(int(self.store.example_responses[e]), int(self.store.example_responses[e + 1]))
-
     def example(self, e: int) -> Example:
         """What example e of the store was made from."""
         return self.examples[int(self.store.example_rows[e])]
@@ -92,7 +88,7 @@ def check(data: Data) -> Findings:
 
 def no_eos(data: Data) -> Iterator[str]:
     for e in range(len(data.store)):
-        for r in data.responses(e):
+        for r in data.store.responses_of(e):
             if data.last_chunk(e) and int(data.store.response_tokens(r)[-1]) not in data.template.stop_ids:
                 yield data.store.origin(e)
 
@@ -100,10 +96,7 @@ def no_eos(data: Data) -> Iterator[str]:
 def double_bos(data: Data) -> Iterator[str]:
     start = data.template.vocabulary.start_id
     for e in range(len(data.store)):
-        first = [
-            *data.store.prompt_tokens(e)[:2],
-            *data.store.response_tokens(int(data.store.example_responses[e]))[:1],
-        ]
+        first = [*data.store.prompt_tokens(e)[:2], *data.store.response_tokens(data.store.responses_of(e)[0])[:1]]
         if start is not None and first[:2] == [start, start] and data.whole(e):
             yield data.store.origin(e)
 
@@ -150,7 +143,7 @@ def empty_answer(data: Data) -> Iterator[str]:
 
 def equal_responses(data: Data) -> Iterator[str]:
     for e in range(len(data.store)):
-        keys = [data.keys[r] for r in data.responses(e)]
+        keys = [data.keys[r] for r in data.store.responses_of(e)]
         if len(set(keys)) < len(keys):
             yield data.store.origin(e)
 
@@ -158,7 +151,7 @@ def equal_responses(data: Data) -> Iterator[str]:
 def duplicates(data: Data) -> Iterator[str]:
     seen = set()
     for e in range(len(data.store)):
-        content = tuple(data.keys[r] for r in data.responses(e))
+        content = tuple(data.keys[r] for r in data.store.responses_of(e))
         if content in seen:
             yield data.store.origin(e)
         seen.add(content)
@@ -169,7 +162,7 @@ def contradictions(data: Data) -> Iterator[str]:
     verdicts: dict[object, object] = {}
     chosen, desirable = data.store.columns["chosen"], data.store.columns["desirable"]
     for e in range(len(data.store)):
-        rows = data.responses(e)
+        rows = data.store.responses_of(e)
         claims: list[tuple[object, object]] = [(data.keys[r], desirable[r]) for r in rows if desirable[r] >= 0]
         if any(chosen[r] == 1 for r in rows):
             winner = next(data.keys[r] for r in rows if chosen[r] == 1)

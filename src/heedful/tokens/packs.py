@@ -10,10 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from heedful.tokens.planning import fill, plan_packs
 from heedful.tokens.store import TokenStore
-
-__all__ = ["Pack", "build_pack", "fill", "filler_pack", "plan_packs"]
 
 
 @dataclass(slots=True)
@@ -27,7 +24,6 @@ class Pack:
     targets (N): index of each trained token; sources (N): of the token that predicts it, which is the one before,
     and for the first token of a response the prompt's last; response_of (N): its response, 0 … B-1.
     example_rows (G), response_rows (B): rows in the store.
-    weight: 0.0 for a filler, whose tokens count nowhere.
     """
 
     ids: Int64[np.ndarray, " T"]
@@ -42,12 +38,6 @@ class Pack:
     response_of: Int64[np.ndarray, " N"]
     example_rows: Int64[np.ndarray, " G"]
     response_rows: Int64[np.ndarray, " B"]
-    weight: float = 1.0
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens in the pack."""
-        return len(self.ids)
 
     @property
     def num_responses(self) -> int:
@@ -59,7 +49,6 @@ def build_pack(
     store: TokenStore,
     example_rows: np.ndarray | list[int],
     *,
-    weight: float = 1.0,
     keep: Bool[np.ndarray, " R"] | None = None,
 ) -> Pack:
     """Lay the examples `example_rows` of the store into one pack, in their order.
@@ -113,13 +102,13 @@ def build_pack(
         response_of=response_of,
         example_rows=rows,
         response_rows=response_rows,
-        weight=weight,
     )
 
 
-def filler_pack(store: TokenStore) -> Pack:
-    """A pack of weight zero: the shortest example, for a rank that has fewer packs than the others in a step."""
-    return build_pack(store, [int(np.argmin(store.example_lengths))], weight=0.0)
+def pack_lengths(store: TokenStore) -> tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"]]:
+    """Tokens that each example takes in a pack: without its mismatched answer, and with nothing but that one."""
+    own, beside = (store.response_lengths * kept for kept in (~store.is_mismatched, store.is_mismatched))
+    return store.prompt_lengths + store.sum_by_example(own), store.prompt_lengths + store.sum_by_example(beside)
 
 
 def _ranges(starts: np.ndarray, stops: np.ndarray) -> Int64[np.ndarray, " n"]:

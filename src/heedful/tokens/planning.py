@@ -19,8 +19,8 @@ GOOD_ENOUGH = 1.005
 def plan_packs(lengths: np.ndarray, tokens_per_pack: int, world: int = 1) -> list[list[list[int]]]:
     """`plan[rank][j]`: positions in the batch of the examples in the rank's j-th pack.
 
-    lengths: tokens each example of the batch takes.  Every rank gets the same number of packs; an empty list is a
-    filler, for which `filler_pack` makes a pack of weight zero.  Each example is in exactly one pack.
+    lengths: tokens each example of the batch takes.  Every rank gets the same number of packs; an empty list stands
+    for a filler, a pack that counts nothing.  Each example is in exactly one pack.
     Raises ValueError if an example is longer than `tokens_per_pack`, naming the budget that would fit.
     """
     sizes = [int(length) for length in lengths]
@@ -39,6 +39,24 @@ def plan_packs(lengths: np.ndarray, tokens_per_pack: int, world: int = 1) -> lis
         rounds += 1
     packs.sort(key=lambda pack: (-_total(sizes, pack), pack))
     return [[packs[j * world + rank] for j in range(rounds)] for rank in range(world)]
+
+
+def sequential_packs(lengths: np.ndarray, tokens_per_pack: int, world: int = 1) -> list[list[list[int]]]:
+    """As `plan_packs`, for a whole store: examples in their order, a new pack where the budget would be passed.
+
+    Without the search for balance, which would be slow for thousands of examples; one that is longer than
+    `tokens_per_pack` gets a pack of its own.
+    """
+    packs: list[list[int]] = []
+    room = 0
+    for index, length in enumerate(lengths.tolist()):
+        if length > room or not packs:
+            packs.append([])
+            room = max(tokens_per_pack, length)
+        packs[-1].append(index)
+        room -= length
+    packs += [[] for _ in range(-len(packs) % world)]
+    return [packs[rank::world] for rank in range(world)]
 
 
 def fill(lengths: np.ndarray, plan: list[list[list[int]]]) -> float:

@@ -11,8 +11,9 @@ import math
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 
+from heedful.tokens.packs import pack_lengths
 from heedful.tokens.store import TokenStore
 from heedful.types import UserError
 
@@ -22,15 +23,15 @@ Unit = Literal["prompts", "responses", "tokens"]
 class Sampler:
     """Batches of example rows.
 
-    data: a store, or the units each example takes (an integer array), whatever `unit` calls them.
+    units (E,): how many units each example takes; see `units_of`.  unit: what they are called, for messages.
     batch_size: units in a batch; a batch of whole examples misses it by less than one example.
     epochs, steps: exactly one; a last batch that would run past `epochs` is cut short there.
-    Raises UserError for an empty store or an example longer than a batch.
+    Raises UserError if there are no examples, or one is longer than a batch.
     """
 
     def __init__(
         self,
-        data: TokenStore | np.ndarray,
+        units: Int[np.ndarray, " E"],
         *,
         batch_size: int,
         unit: Unit = "prompts",
@@ -38,7 +39,7 @@ class Sampler:
         epochs: float | None = None,
         steps: int | None = None,
     ):
-        self.units = units_of(data, unit) if isinstance(data, TokenStore) else np.asarray(data, np.int64)
+        self.units = np.asarray(units, np.int64)
         if len(self.units) == 0:
             raise UserError("There are no examples to train on.")
         if batch_size < self.units.max():
@@ -50,7 +51,7 @@ class Sampler:
             raise UserError("Give the length of the run either as epochs or as steps (one of them).")
         if (epochs if steps is None else steps) <= 0:  # pyright: ignore[reportOptionalOperand]
             raise UserError(f"The run's length must be positive, not epochs={epochs}, steps={steps}.")
-        self.batch_size, self.unit, self.seed = batch_size, unit, seed
+        self.batch_size, self.seed = batch_size, seed
         self.units_per_epoch = int(self.units.sum())
         self._cached: tuple[int, np.ndarray, np.ndarray] | None = None
         self._end: int | None = None
@@ -91,13 +92,13 @@ class Sampler:
 
 
 def units_of(store: TokenStore, unit: Unit) -> Int64[np.ndarray, " E"]:
-    """How many prompts (1), responses or tokens each example of the store takes."""
+    """How many prompts (1), responses or tokens each example counts for in a batch; mismatched answers do not."""
     if unit == "prompts":
         return np.ones(store.num_examples, np.int64)
     if unit == "responses":
-        return np.diff(store.example_responses)
+        return store.sum_by_example(~store.is_mismatched)
     if unit == "tokens":
-        return store.example_lengths
+        return pack_lengths(store)[0]
     raise UserError(f"The unit of a batch is prompts, responses or tokens, not {unit!r}.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from heedful.tokens.encoded import EncodedExample
+from heedful.tokens.encoded import EncodedExample, EncodedResponse
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
 from heedful.tokens.vocabulary import Vocabulary
@@ -53,9 +53,7 @@ def coloured(item: EncodedExample, template: Template) -> list[Text]:
 
 def from_store(store: TokenStore, e: int) -> EncodedExample:
     """Example `e` of a store, as the encoder gave it."""
-    from heedful.tokens.encoded import EncodedResponse
-
-    rows = range(int(store.example_responses[e]), int(store.example_responses[e + 1]))
+    rows = store.responses_of(e)
     responses = [EncodedResponse(store.response_tokens(r), store.response_trained(r)) for r in rows]
     return EncodedExample(store.prompt_tokens(e), responses, int(store.example_rows[e]))
 

@@ -50,6 +50,7 @@ class TokenStore:
     example_rows (E,): which of the examples given to `write` each one came from.
     trained_offsets (R+1,): the trained tokens of response r are [to[r], to[r+1]) of any per-trained-token column.
     columns: per response float32 (R,), NaN where nobody judged; see `columns.COLUMNS`.
+    is_mismatched (R,): whether the response answers another prompt (see `examples.mismatched`).
     """
 
     def __init__(self, path: Path, meta: dict[str, Any]):
@@ -64,6 +65,7 @@ class TokenStore:
         self.example_responses = arrays["example_responses"]
         self.example_rows = arrays["example_rows"]
         self.columns: dict[str, np.ndarray] = {name: arrays[f"column_{name}"] for name in COLUMNS}
+        self.is_mismatched = self.columns["mismatched"] > 0.5
         self.num_examples = len(self.example_responses) - 1
         self.num_responses = len(self._response_offsets) - 1
         self.prompt_lengths = np.diff(self._prompt_offsets)
@@ -116,6 +118,15 @@ class TokenStore:
     def response_trained(self, r: int) -> Bool[np.ndarray, " L"]:
         """Which tokens of response `r` are trained."""
         return self._response_trained[self._response_offsets[r] : self._response_offsets[r + 1]]
+
+    def responses_of(self, e: int) -> range:
+        """The responses of example `e`."""
+        return range(int(self.example_responses[e]), int(self.example_responses[e + 1]))
+
+    def sum_by_example(self, per_response: np.ndarray) -> np.ndarray:
+        """Totals (E,) over each example's responses of a quantity (R,)."""
+        totals = np.concatenate([[0], np.cumsum(per_response)])
+        return np.diff(totals[self.example_responses])
 
     def example_of(self, r: int) -> int:
         """The example that response `r` belongs to."""

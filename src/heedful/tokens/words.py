@@ -26,7 +26,7 @@ class Words(Enum):
 def judge(template: Template, store: TokenStore, e: int, r: int, example: Example) -> Words:
     """Compare the trained tokens of response `r` of the store's example `e` with the messages of `example`."""
     own, others = [], []
-    for message in (*example.prompt, *example.responses[r - int(store.example_responses[e])].messages):
+    for message in (*example.prompt, *example.responses[r - store.responses_of(e)[0]].messages):
         (own if message.role in ("assistant", TEXT) else others).append(message.content)
     verdict = Words.OF_THE_ASSISTANT
     for run in _runs(template, store, e, r):

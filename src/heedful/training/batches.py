@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,16 @@ from torch import Tensor
 
 from heedful.models.batch import PackTensors, to_tensors
 from heedful.objectives.views import Batch
-from heedful.tokens.packs import Pack, build_pack
-from heedful.tokens.planning import fill, plan_packs
+from heedful.tokens.packs import Pack, build_pack, pack_lengths
+from heedful.tokens.planning import fill, plan_packs, sequential_packs
 from heedful.tokens.sampler import Sampler
 from heedful.tokens.store import TokenStore
 
 TOKEN_OUTPUTS = ("logps", "entropy", "values")
 """What the forward gives per trained token; `scores` it gives per response."""
+
+Planner = Callable[[np.ndarray, int, int], list[list[list[int]]]]
+"""`plan_packs` and its kin: (tokens of each example, tokens of a pack, ranks) to `plan[rank][j]`."""
 
 
 @dataclass(frozen=True)
@@ -65,29 +68,6 @@ class StepBatch:
     """Share of pack slots that hold tokens, over all ranks: tokens / (packs × longest pack)."""
 
 
-def sum_by_example(store: TokenStore, per_response: np.ndarray) -> np.ndarray:
-    """Totals over each example's responses (E,)."""
-    totals = np.concatenate([[0], np.cumsum(per_response)])
-    return np.diff(totals[store.example_responses])
-
-
-def pack_lengths(store: TokenStore) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens that each example takes in a pack (E,): without its mismatched answer, and with nothing but that one."""
-    beside = store.response_lengths * (store.columns["mismatched"] > 0.5)
-    own = store.response_lengths - beside
-    return store.prompt_lengths + sum_by_example(store, own), store.prompt_lengths + sum_by_example(store, beside)
-
-
-def batch_units(store: TokenStore, unit: str) -> np.ndarray:
-    """How many prompts (1), responses or tokens each example counts for in a batch (E,); mismatched answers do not."""
-    if unit == "prompts":
-        return np.ones(store.num_examples, np.int64)
-    if unit == "responses":
-        return sum_by_example(store, (store.columns["mismatched"] < 0.5).astype(np.int64))
-    assert unit == "tokens", unit
-    return pack_lengths(store)[0]
-
-
 class DataSource:
     """A token store with the columns that were computed for it.
 
@@ -101,14 +81,13 @@ class DataSource:
     ) -> None:
         self.store, self.token_columns = store, token_columns
         self.with_mismatched, self.device = with_mismatched, device
-        self.is_mismatched = store.columns["mismatched"] > 0.5
         self.lengths, self.mismatched_lengths = pack_lengths(store)
-        self.trained = sum_by_example(store, np.diff(store.trained_offsets) * ~self.is_mismatched)
+        self.trained = store.sum_by_example(np.diff(store.trained_offsets) * ~store.is_mismatched)
 
     def pack_batch(self, rows: np.ndarray, *, weight: float, mismatched: bool = False) -> PackBatch:
         """The pack of these examples with its columns, on the device."""
-        keep = self.is_mismatched if mismatched else ~self.is_mismatched
-        pack = build_pack(self.store, rows, weight=weight, keep=keep)
+        beside = self.store.is_mismatched
+        pack = build_pack(self.store, rows, keep=beside if mismatched else ~beside)
         return PackBatch(
             to_tensors(pack, self.device),
             self._to(np.bincount(pack.response_of, minlength=len(pack.response_rows))),
@@ -128,28 +107,22 @@ class DataSource:
 
     def step(self, rows: np.ndarray, tokens_per_pack: int, rank: int, size: int) -> StepBatch:
         """Plan the step over all ranks and build this rank's packs."""
-        lengths = self.lengths[rows]
-        plan = plan_packs(lengths, tokens_per_pack, size)
-        mismatched: list[PackBatch] = []
-        if self.with_mismatched:
-            beside = self.mismatched_lengths[rows]
-            mismatched = self._build(rows, beside, plan_packs(beside, tokens_per_pack, size)[rank], mismatched=True)
-        packs = self._build(rows, lengths, plan[rank], mismatched=False)
-        return StepBatch(
-            packs, mismatched, rows, int(lengths.sum()), int(self.trained[rows].sum()), fill(lengths, plan)
-        )
+        return self._planned(rows, plan_packs, tokens_per_pack, rank, size)
 
     def whole(self, tokens_per_pack: int, rank: int, size: int) -> StepBatch:
         """Every example of the store as one step: what evaluation runs on."""
-        rows = np.arange(self.store.num_examples)
-        plan = sequential_packs(self.lengths, tokens_per_pack, size)
+        return self._planned(np.arange(self.store.num_examples), sequential_packs, tokens_per_pack, rank, size)
+
+    def _planned(self, rows: np.ndarray, planner: Planner, tokens_per_pack: int, rank: int, size: int) -> StepBatch:
+        lengths = self.lengths[rows]
+        plan = planner(lengths, tokens_per_pack, size)
         mismatched: list[PackBatch] = []
         if self.with_mismatched:
-            beside = sequential_packs(self.mismatched_lengths, tokens_per_pack, size)
-            mismatched = self._build(rows, self.mismatched_lengths, beside[rank], mismatched=True)
-        packs = self._build(rows, self.lengths, plan[rank], mismatched=False)
+            beside = self.mismatched_lengths[rows]
+            mismatched = self._build(rows, beside, planner(beside, tokens_per_pack, size)[rank], mismatched=True)
+        packs = self._build(rows, lengths, plan[rank], mismatched=False)
         return StepBatch(
-            packs, mismatched, rows, int(self.lengths.sum()), int(self.trained.sum()), fill(self.lengths, plan)
+            packs, mismatched, rows, int(lengths.sum()), int(self.trained[rows].sum()), fill(lengths, plan)
         )
 
     def _build(
@@ -163,23 +136,6 @@ class DataSource:
             chosen, weight = (rows[list(members)], 1.0) if len(members) else (filler, 0.0)
             mine.append(self.pack_batch(chosen, weight=weight, mismatched=mismatched))
         return mine
-
-
-def sequential_packs(lengths: np.ndarray, budget: int, size: int) -> list[list[list[int]]]:
-    """`plan[rank][j]` for a whole store: examples in their order, a new pack where the budget would be passed.
-
-    What `plan_packs` does for a step, without its search for balance, which would be slow for thousands of examples.
-    """
-    packs: list[list[int]] = []
-    room = 0
-    for index, length in enumerate(lengths.tolist()):
-        if length > room or not packs:
-            packs.append([])
-            room = max(budget, length)
-        packs[-1].append(index)
-        room -= length
-    packs += [[] for _ in range(-len(packs) % size)]
-    return [packs[rank::size] for rank in range(size)]
 
 
 def step_batches(

@@ -20,10 +20,10 @@ from heedful.models.folders import resolve, weight_files
 from heedful.models.loading import Loaded, load_policy
 from heedful.models.tokenizers import load_tokenizer
 from heedful.objectives.reduce import Objective, needs
-from heedful.tokens.sampler import Sampler
+from heedful.tokens.packs import pack_lengths
+from heedful.tokens.sampler import Sampler, units_of
 from heedful.tokens.templates import Template
 from heedful.training import budget
-from heedful.training.batches import batch_units, pack_lengths
 from heedful.training.data import PreparedData
 from heedful.training.engine import is_adapted, unwrap, wrap
 from heedful.training.reference import reference_logps
@@ -59,7 +59,7 @@ class Context:
     @property
     def sampler(self) -> Sampler:
         """Batches of the training set."""
-        config, units = self.config, batch_units(self.data.train, self.config.batch_unit)
+        config, units = self.config, units_of(self.data.train, self.config.batch_unit)
         length: Mapping[str, Any] = {"epochs": config.epochs} if config.steps is None else {"steps": config.steps}
         return Sampler(units, batch_size=config.batch_size, unit=config.batch_unit, seed=config.seed, **length)
 

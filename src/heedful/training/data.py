@@ -132,7 +132,7 @@ def prepare_data(
 
 def check_labels(store: TokenStore, objective: Objective) -> None:
     """Raise UserError if a response lacks a label that the objective reads (a margin may be absent: it means 0)."""
-    real = store.columns["mismatched"] < 0.5
+    real = ~store.is_mismatched
     for name in sorted(needs(objective) - COMPUTED - {"margin"}):
         if name not in store.columns:
             raise UserError(f"{objective.name} reads {name!r}, which no data has.")

@@ -9,9 +9,8 @@ import torch
 
 from heedful.models.batch import PackTensors, to_tensors
 from heedful.objectives.reduce import needs
-from heedful.tokens.packs import build_pack
+from heedful.tokens.packs import build_pack, pack_lengths
 from heedful.tokens.planning import plan_packs
-from heedful.training.batches import pack_lengths
 
 if TYPE_CHECKING:
     from heedful.training.context import Context

@@ -18,8 +18,8 @@ from torch import nn
 
 from heedful.models.batch import to_tensors
 from heedful.tokens.packs import build_pack
+from heedful.tokens.planning import sequential_packs
 from heedful.tokens.store import TokenStore
-from heedful.training.batches import sequential_packs
 from heedful.training.engine import without_gradient
 from heedful.training.world import World
 
@@ -97,9 +97,7 @@ def reference_logps(
 
 def _rows_missing(store: TokenStore, keys: Sequence[bytes], known: set[bytes]) -> np.ndarray:
     """Examples with a response that is not known yet."""
-    absent = np.array([key not in known for key in keys])
-    counts = np.concatenate([[0], np.cumsum(absent)])
-    return np.flatnonzero(np.diff(counts[store.example_responses]))
+    return np.flatnonzero(store.sum_by_example(np.array([key not in known for key in keys])))
 
 
 def _compute(
@@ -110,22 +108,20 @@ def _compute(
     plan = sequential_packs(lengths, TOKENS_PER_PACK, world.size)[world.rank]
     found: dict[bytes, np.ndarray] = {}
     for number, members in enumerate(plan):
-        weight = float(len(members) > 0)
-        chosen = rows[members] if weight else rows[[int(np.argmin(lengths))]]
-        found |= _forward(store, module, chosen, world.device, weight)
+        # A rank with less to do than the others runs an example for nothing: collective operations need every rank.
+        chosen = rows[members] if members else rows[[int(np.argmin(lengths))]]
+        entries = _forward(store, module, chosen, world.device)
+        if members:
+            found |= entries
         if world.is_main and (number + 1) % 50 == 0:
             echo(f"reference log-probabilities: {number + 1} of {len(plan)} packs")
     return found
 
 
-def _forward(
-    store: TokenStore, module: nn.Module, rows: np.ndarray, device: torch.device, weight: float
-) -> dict[bytes, np.ndarray]:
-    pack = build_pack(store, rows, weight=weight)
+def _forward(store: TokenStore, module: nn.Module, rows: np.ndarray, device: torch.device) -> dict[bytes, np.ndarray]:
+    pack = build_pack(store, rows)
     with without_gradient(module):
         logps = module(to_tensors(pack, device), frozenset({"logps"}))["logps"].cpu().numpy()
-    if not weight:
-        return {}
     ends = np.cumsum(np.bincount(pack.response_of, minlength=len(pack.response_rows)))
     return {
         store.response_key(int(row)): piece
@@ -137,13 +133,11 @@ def _still_true(
     store: TokenStore, module: nn.Module, cache: ReferenceCache, keys: list[bytes], known: set[bytes], world: World
 ) -> bool:
     """Whether a few known entries are what the model gives now."""
-    whole = np.array([key in known for key in keys])
-    counts = np.concatenate([[0], np.cumsum(~whole)])
-    rows = np.flatnonzero(np.diff(counts[store.example_responses]) == 0)
+    rows = np.flatnonzero(store.sum_by_example(np.array([key not in known for key in keys])) == 0)
     if not len(rows):
         return True
     rows = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)]
-    again = _forward(store, module, np.unique(rows), world.device, 1.0)
+    again = _forward(store, module, np.unique(rows), world.device)
     same = all(
         key in cache.entries
         and len(cache.entries[key]) == len(logps)

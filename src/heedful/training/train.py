@@ -11,10 +11,10 @@ from heedful.models.folders import resolve
 from heedful.models.loading import load_tokenizer
 from heedful.objectives import bind, get
 from heedful.objectives.reduce import Objective
+from heedful.tokens.packs import pack_lengths
 from heedful.tokens.templates import Template
 from heedful.training import budget
 from heedful.training.assemble import make_loop, save_final
-from heedful.training.batches import pack_lengths
 from heedful.training.checkpoints import last_checkpoint_sentence
 from heedful.training.context import (
     Context,
