@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from heedful.models.batch import to_tensors
+from heedful.tokens.encoded import EncodedResponse
 from heedful.tokens.packs import build_pack
+from heedful.tokens.show import from_store
+from heedful.tokens.store import TokenStore
 from heedful.training.reference import ReferenceCache, reference_logps
 from heedful.training.world import World
+from heedful.types import Example, Response
 from tests.training.helpers import random_store, small_model
 
 ALONE = World(0, 1, torch.device("cpu"), "single")
@@ -53,6 +59,30 @@ def test_a_store_that_shares_responses_shares_entries(tmp_path):
     both = reference_logps(other, model, "digest", tmp_path / "cache", ALONE)
     np.testing.assert_array_equal(both[: len(column)], column)
     assert model.tokens <= other.example_lengths[6:].sum() + other.example_lengths[:6].sum() * 4 // 6 + 60
+
+
+def test_an_entry_keeps_the_bits_it_was_first_given(tmp_path):
+    """A response that is computed again beside a new one stays as it was, so that a resumed run finds what it had."""
+    model = small_model()
+    plain, more = random_store(tmp_path / "a"), with_one_response_more(random_store(tmp_path / "a2"), tmp_path / "b")
+    column = reference_logps(plain, model, "digest", tmp_path / "cache", ALONE)
+    reference_logps(more, model, "digest", tmp_path / "cache", ALONE)
+    shards = list((tmp_path / "cache" / "reference" / "digest").glob("*.npz"))
+    stored = [key.tobytes() for path in shards for key in np.load(path)["keys"]]
+    assert len(shards) == 2
+    assert len(stored) == len(set(stored)) == more.num_responses
+    assert np.array_equal(reference_logps(plain, model, "digest", tmp_path / "cache", ALONE), column)
+
+
+def with_one_response_more(store: TokenStore, path: Path) -> TokenStore:
+    encoded, examples = [], []
+    for e in range(store.num_examples):
+        item = from_store(store, e)
+        extra = np.array([5, 4, 3 + e], np.int32)
+        item.responses.append(EncodedResponse(extra, np.ones(3, bool)))
+        encoded.append(item)
+        examples.append(Example([], [Response([]) for _ in item.responses]))
+    return TokenStore.write(path, encoded, examples)
 
 
 def test_another_model_is_another_cache(tmp_path):

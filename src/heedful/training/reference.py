@@ -65,28 +65,30 @@ class ReferenceCache:
 def reference_logps(
     store: TokenStore,
     module: nn.Module,
-    digest: str,
+    name: str,
     cache_dir: Path,
     world: World,
     echo: Callable[[str], None] = lambda line: None,
 ) -> np.ndarray:
     """Log-probability of every trained token of the store under the reference model, float32, nats.
 
-    module: the reference model's PackedModel; digest: of its weights.  Every rank gets the whole column; each computes
-    a share of what is missing.
+    module: the reference model's PackedModel; name: of the folder of its entries, by its weights and by whatever else
+    moves their last bits.  Every rank gets the whole column; each computes a share of what is missing.
     """
-    cache = ReferenceCache(cache_dir / "reference" / digest)
+    cache = ReferenceCache(cache_dir / "reference" / name)
     keys = [store.response_key(row) for row in range(store.num_responses)]
-    known = world.broadcast([key for key in keys if key in cache.entries])
-    if known and not _still_true(store, module, cache, keys, set(known), world):
+    known = set(world.broadcast([key for key in keys if key in cache.entries]))
+    if known and not _still_true(store, module, cache, keys, known, world):
         echo("reference cache: an entry differs from what the model gives now; computing all again")
         if world.is_main:
             cache.clear()
-        cache.entries, known = {}, []
-    missing = _rows_missing(store, keys, set(known))
+        cache.entries, known = {}, set()
+    missing = _rows_missing(store, keys, known)
     if len(missing):
         share = _compute(store, module, missing, world, echo)
-        found = {k: v for part in world.gather(share) for k, v in part.items()}
+        # What was known stays as it is, though an example's other responses may need it computed again: a resumed run
+        # must find the very bits that it began with.
+        found = {k: v for part in world.gather(share) for k, v in part.items() if k not in known}
         if world.is_main:
             cache.add(found)
         cache.entries.update(found)
