@@ -22,6 +22,13 @@ from torch import Tensor
 from heedful.maths import segment_sum
 
 
+TOKEN_OUTPUTS = frozenset({"logps", "entropy", "values"})
+"""Columns per trained token that the trained model's forward gives."""
+
+OUTPUTS = TOKEN_OUTPUTS | {"scores"}
+"""All columns that the forward gives; everything else is data, or was computed before training (`ref_logps`)."""
+
+
 class MissingColumn(KeyError):
     """An objective read a column that the batch does not carry."""
 

@@ -12,14 +12,11 @@ import torch
 from torch import Tensor
 
 from heedful.models.batch import PackTensors, to_tensors
-from heedful.objectives.views import Batch
+from heedful.objectives.views import TOKEN_OUTPUTS, Batch
 from heedful.tokens.packs import Pack, build_pack, pack_lengths
 from heedful.tokens.planning import fill, plan_packs, sequential_packs
 from heedful.tokens.sampler import Sampler
 from heedful.tokens.store import TokenStore
-
-TOKEN_OUTPUTS = ("logps", "entropy", "values")
-"""What the forward gives per trained token; `scores` it gives per response."""
 
 Planner = Callable[[np.ndarray, int, int], list[list[list[int]]]]
 """`plan_packs` and its kin: (tokens of each example, tokens of a pack, ranks) to `plan[rank][j]`."""

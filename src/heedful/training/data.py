@@ -23,14 +23,14 @@ from heedful.examples import (
     to_singles,
 )
 from heedful.objectives.reduce import Objective, needs
-from heedful.objectives.views import Lists, Pairs, Tokens
+from heedful.objectives.views import OUTPUTS, Lists, Pairs, Tokens
 from heedful.tokens.prepare import prepare
 from heedful.tokens.report import DataReport
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
 from heedful.types import Example, UserError
 
-COMPUTED = frozenset({"logps", "ref_logps", "entropy", "values", "scores"})
+COMPUTED = OUTPUTS | {"ref_logps"}
 """What the forward or the reference cache gives; everything else an objective reads must be in the data."""
 
 

@@ -9,13 +9,13 @@ import torch
 
 from heedful.models.batch import PackTensors, to_tensors
 from heedful.objectives.reduce import needs
+from heedful.objectives.views import OUTPUTS
 from heedful.tokens.packs import build_pack, pack_lengths
 from heedful.tokens.planning import plan_packs
 
 if TYPE_CHECKING:
     from heedful.training.context import Context
 
-MODEL_OUTPUTS = frozenset({"logps", "entropy", "values", "scores"})
 TRIES = 3
 """The fastest of these counts: whatever else the machine does only slows them."""
 PASSES = 3
@@ -28,7 +28,7 @@ def seconds_of(context: Context) -> float:
     rows = context.sampler.batch(0)
     pack_rows = rows[plan_packs(lengths[rows], context.tokens_per_pack, 1)[0][0]]
     pack = to_tensors(build_pack(context.data.train, pack_rows), context.world.device)
-    wants = needs(context.objective) & MODEL_OUTPUTS
+    wants = needs(context.objective) & OUTPUTS
     with torch.no_grad():
         context.loaded.model(pack, wants)  # the first call pays for allocations and compilation
         forward_s = min(_timed(context, pack, wants) for _ in range(TRIES))

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from heedful.maths import wide
 from heedful.objectives.reduce import Objective, Outcome, loss_of, needs
-from heedful.objectives.views import Batch, Singles
-from heedful.training.batches import TOKEN_OUTPUTS, PackBatch, StepBatch
+from heedful.objectives.views import OUTPUTS, TOKEN_OUTPUTS, Batch, Singles
+from heedful.training.batches import PackBatch, StepBatch
 from heedful.training.engine import without_gradient
 from heedful.training.world import World
-
-OUTPUTS = frozenset({*TOKEN_OUTPUTS, "scores"})
 
 
 @dataclass(frozen=True)
