@@ -21,7 +21,6 @@ from torch import Tensor
 
 from heedful.maths import segment_sum
 
-
 TOKEN_OUTPUTS = frozenset({"logps", "entropy", "values"})
 """Columns per trained token that the trained model's forward gives."""
 
