@@ -73,8 +73,7 @@ def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.nd
         samples = make_samples(context, unwrap(module), done)
         tracker = make_tracker(config, run, trainer.step)
     mismatched = bool(context.objective.statistics)
-    stores = [store for store in (context.data.train, context.data.evaluation) if store is not None]
-    sources = [DataSource(s, c, mismatched, world.device) for s, c in zip(stores, columns, strict=True)]
+    sources = [DataSource(s, c, mismatched, world.device) for s, c in zip(context.data.stores, columns, strict=True)]
     return Loop(
         config=config,
         world=world,

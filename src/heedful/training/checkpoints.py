@@ -29,7 +29,8 @@ class TrainerState:
     """What a run needs, beside weights and optimizers, to go on as if nothing had happened.
 
     step: optimizer steps done.  tokens: seen so far.  num_bad: steps in a row that were not finite.
-    best: value of the watched metric at the best checkpoint.  state: the objective's running state.
+    best, best_step: value of the watched metric at the best checkpoint, and that checkpoint's step.
+    optimizers: the plain numbers of each trainee's optimizer; its tensors lie beside.
     """
 
     step: int = 0

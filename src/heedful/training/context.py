@@ -26,11 +26,10 @@ from heedful.tokens.templates import Template
 from heedful.training import budget
 from heedful.training.data import PreparedData
 from heedful.training.engine import is_adapted, unwrap, wrap
+from heedful.training.progress import Echo
 from heedful.training.reference import reference_logps
 from heedful.training.world import World
 from heedful.types import RunError, UserError
-
-Echo = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -162,9 +161,9 @@ def load_trained_model(config: TrainConfig, objective: Objective, device: torch.
 
 def refuse_too_long(data: PreparedData, loaded: Loaded) -> None:
     """Raise UserError if a sequence is longer than the model has positions for."""
-    for store in (data.train, data.evaluation):
-        if store is None or loaded.max_length is None:
-            continue
+    if loaded.max_length is None:
+        return
+    for store in data.stores:
         longest = int(
             (store.response_lengths + np.repeat(store.prompt_lengths, np.diff(store.example_responses))).max()
         )
@@ -180,8 +179,7 @@ def freeze(config: TrainConfig, data: PreparedData, loaded: Loaded, world: World
 
     Raises UserError if the longest example does not fit into a pack.
     """
-    stores = [store for store in (data.train, data.evaluation) if store is not None]
-    longest = max(int(lengths.max()) for store in stores for lengths in pack_lengths(store))
+    longest = max(int(lengths.max()) for store in data.stores for lengths in pack_lengths(store))
     tokens_per_pack: Any = config.tokens_per_pack
     if tokens_per_pack == "auto":
         checkpointing, size = config.gradient_checkpointing, num_parameters(loaded.model)
@@ -210,9 +208,8 @@ def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.
     module: the policy as wrapped, still at its first weights: those are the reference unless `reference=` names one.
     """
     config, world = context.config, context.world
-    stores = [store for store in (context.data.train, context.data.evaluation) if store is not None]
     if "ref_logps" not in needs(context.objective):
-        return [{} for _ in stores]
+        return [{} for _ in context.data.stores]
     digest, during = context.loaded.digest, contextlib.nullcontext()
     if config.reference is not None:
         other = load_policy(
@@ -225,5 +222,5 @@ def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.
     with during:
         return [
             {"ref_logps": reference_logps(store, module, name, context.cache_dir, world, context.echo)}
-            for store in stores
+            for store in context.data.stores
         ]

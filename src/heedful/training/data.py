@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from heedful.tokens.prepare import prepare
 from heedful.tokens.report import DataReport
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
+from heedful.training.progress import Echo
 from heedful.types import Example, UserError
 
 COMPUTED = OUTPUTS | {"ref_logps"}
@@ -47,12 +48,17 @@ class PreparedData:
     evaluation: TokenStore | None
     evaluation_report: DataReport | None
 
+    @property
+    def stores(self) -> list[TokenStore]:
+        """The training set and, where there is one, the evaluation set."""
+        return [self.train] if self.evaluation is None else [self.train, self.evaluation]
+
     def to_json(self) -> dict[str, Any]:
         """What goes into data.json."""
         parts: dict[str, Any] = {"sources": {name: source.to_json() for name, source in self.sources.items()}}
-        parts |= {"train": {**self.train_report.to_json(), "digest": self.train.digest}}
-        if self.evaluation is not None and self.evaluation_report is not None:
-            parts["eval"] = {**self.evaluation_report.to_json(), "digest": self.evaluation.digest}
+        parts["train"] = self.train_report.to_json()
+        if self.evaluation_report is not None:
+            parts["eval"] = self.evaluation_report.to_json()
         return parts
 
 
@@ -97,7 +103,7 @@ def without_prompts_of(examples: list[Example], train: list[Example]) -> Shaped:
 
 
 def prepare_data(
-    config: TrainConfig, objective: Objective, template: Template, cache_dir: Path, echo: Callable[[str], None]
+    config: TrainConfig, objective: Objective, template: Template, cache_dir: Path, echo: Echo
 ) -> PreparedData:
     """Everything from files to stores.
 

@@ -8,11 +8,14 @@ from typing import Any
 
 INTERVAL_S = 5.0
 
+Echo = Callable[[str], None]
+"""Where the main process's lines go."""
+
 
 class Progress:
     """Prints a line when the last is some seconds old, and always the first and the last step."""
 
-    def __init__(self, num_steps: int, start: int, echo: Callable[[str], None]) -> None:
+    def __init__(self, num_steps: int, start: int, echo: Echo) -> None:
         self.num_steps, self.start, self.echo = num_steps, start, echo
         self.began = time.monotonic()
         self.printed = -INTERVAL_S

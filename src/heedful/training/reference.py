@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from heedful.tokens.packs import build_pack
 from heedful.tokens.planning import sequential_packs
 from heedful.tokens.store import TokenStore
 from heedful.training.engine import without_gradient
+from heedful.training.progress import Echo
 from heedful.training.world import World
 
 TOKENS_PER_PACK = 4096
@@ -68,7 +69,7 @@ def reference_logps(
     name: str,
     cache_dir: Path,
     world: World,
-    echo: Callable[[str], None] = lambda line: None,
+    echo: Echo = lambda line: None,
 ) -> np.ndarray:
     """Log-probability of every trained token of the store under the reference model, float32, nats.
 
@@ -103,7 +104,7 @@ def _rows_missing(store: TokenStore, keys: Sequence[bytes], known: set[bytes]) -
 
 
 def _compute(
-    store: TokenStore, module: nn.Module, rows: np.ndarray, world: World, echo: Callable[[str], None]
+    store: TokenStore, module: nn.Module, rows: np.ndarray, world: World, echo: Echo
 ) -> dict[bytes, np.ndarray]:
     """This rank's share: key → log-probabilities."""
     lengths = store.example_lengths[rows]

@@ -18,7 +18,6 @@ from heedful.training.assemble import make_loop, save_final
 from heedful.training.checkpoints import last_checkpoint_sentence
 from heedful.training.context import (
     Context,
-    Echo,
     cache_folder,
     check_models,
     freeze,
@@ -33,7 +32,7 @@ from heedful.training.data import prepare_data
 from heedful.training.engine import wrap
 from heedful.training.environment import environment
 from heedful.training.estimate import seconds_of
-from heedful.training.progress import duration
+from heedful.training.progress import Echo, duration
 from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
 from heedful.training.samples import check_samples
 from heedful.training.trackers import check_tracker
