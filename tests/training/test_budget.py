@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import resource
 import subprocess
 import sys
@@ -16,7 +14,7 @@ import torch
 
 from heedful.training import budget
 from heedful.training.budget import bytes_per_token, choose_tokens_per_pack, free_memory_bytes, out_of_memory
-from tests.end_to_end.runs import environment, heed, run_words
+from tests.end_to_end.runs import environment, run_words
 from tests.fakes import save_tiny_model, tiny_config
 
 CPU = torch.device("cpu")
@@ -152,38 +150,50 @@ def test_the_advice_never_cuts_an_example() -> None:
 
 
 LITTLE_ROOM = """
-import resource
+import contextlib, io, json, re, resource, sys
 from pathlib import Path
 import heedful.training.loop as m
-original = m.Loop.one_step
+from heedful.cli import main
+
+original, free = m.Loop.one_step, resource.RLIM_INFINITY
+
 def one_step(self, batch):
     if self.trainer.step == 1:
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (size + 75 * 2**20, resource.RLIM_INFINITY))
-    original(self, batch)
-    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_AS, (size + 75 * 2**20, free))
+    try:
+        original(self, batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (free, free))
+
 m.Loop.one_step = one_step
+words = json.loads(sys.argv[1])
+with contextlib.redirect_stderr(io.StringIO()) as said:
+    status = main([*words, "out=short"])
+advised = re.findall("set (tokens_per_pack=[0-9]+)", said.getvalue())
+print(json.dumps([status, said.getvalue(), main([*words, *advised, "out=fits"])]))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
-def test_a_run_without_memory_ends_in_a_sentence_whose_advice_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_without_memory_ends_in_a_sentence_whose_advice_holds(tmp_path: Path) -> None:
     """1,700 tokens of about 60 KiB in one pack, and in the second step room for 75 MiB."""
-    for name, value in PLAIN_MALLOC.items():
-        monkeypatch.setitem(os.environ, name, value)
     save_tiny_model(tmp_path / "model", hidden_size=128, intermediate_size=512, num_hidden_layers=4)
     settings = {"batch_size": 16, "steps": 2, "checkpoint_every": 1, "tokens_per_pack": 4096, "eval_every": 2}
-    failed = heed(tmp_path, *run_words(tmp_path, "sft", "short", **settings), before=LITTLE_ROOM)
-    assert failed.returncode == 1
-    (sentence,) = failed.stderr.strip().splitlines()[-1:]
-    assert sentence.startswith("heed: Out of memory: set tokens_per_pack=")
-    assert "Traceback" not in failed.stderr
-    assert sentence.endswith("The last checkpoint is short/checkpoints/step-1.")
-    advised = re.findall(r"tokens_per_pack=(\d+)", sentence)[0]
-    fits = heed(
-        tmp_path, *run_words(tmp_path, "sft", "fits", **settings | {"tokens_per_pack": advised}), before=LITTLE_ROOM
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_ROOM, json.dumps(run_words(tmp_path, "sft", "short", **settings))],
+        env={**environment(tmp_path), **PLAIN_MALLOC},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
-    assert fits.returncode == 0, fits.stderr
+    assert done.returncode == 0, done.stderr
+    status, said, advised_status = json.loads(done.stdout.splitlines()[-1])
+    assert status == 1
+    sentence = said.strip().splitlines()[-1]
+    assert sentence.startswith("heed: Out of memory: set tokens_per_pack=")
+    assert sentence.endswith("The last checkpoint is short/checkpoints/step-1.")
+    assert "Traceback" not in said
+    assert advised_status == 0, done.stderr
