@@ -115,7 +115,7 @@ HEADERS = (
     "the same where it parses",
     "share that parses",
     "chars where it parses",
-    "statements where it parses",
+    "statements there",
     f"worst of {WORST_OF} that parse",
     "distinct-2",
     "KL from base, nats",
