@@ -295,6 +295,8 @@ class TestBin:
             convert(str(out), tmp_path / "newer")
         with pytest.raises(UserError, match="not empty"):
             convert(str(old), out)
+        with pytest.raises(UserError, match="is a file"):
+            convert(str(old), out / "config.json")
 
     def test_tied_tensors_convert(self, tmp_path: Path):
         model = tiny_model("llama", 328, tie_word_embeddings=True)

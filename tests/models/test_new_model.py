@@ -74,5 +74,7 @@ def test_settings_that_do_not_fit_are_refused(change: dict, words: str, tmp_path
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="not an empty folder"):
+    with pytest.raises(UserError, match="not empty"):
         new_model(tmp_path, CODE, **SMALL)
+    with pytest.raises(UserError, match="is a file"):
+        new_model(tmp_path / "file", CODE, **SMALL)

@@ -78,14 +78,23 @@ def _download(name: str, repo: str, revision: str | None, trust_remote_code: boo
         why = " (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else ""
         raise UserError(f"{name}: no such folder, and the hub cannot be reached to look for it{why}{near}") from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise UserError(f"{name}: no such folder, and the hub says: {_first_line(error)}{near}") from error
+        raise UserError(f"{name}: no such folder, and the hub says: {first_line(error)}{near}") from error
     if not holds_model(Path(folder)):
         raise UserError(f"{name}: the hub's {repo} holds no model (no config.json, no adapter_config.json)")
     return folder
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of what an error of other people's code says, or its name if it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def refuse_used(out: Path) -> None:
+    """Raise UserError unless `out` can become a new model's folder: it is not there yet, or an empty folder."""
+    if out.is_file():
+        raise UserError(f"out={out} is a file; name a folder")
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"out={out} exists and is not empty; name another folder")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from heedful.models import attention
 from heedful.models.folders import (
     base_of_adapter,
     digest_of,
+    first_line,
     is_adapter,
     lasting_name,
     read_json,
@@ -140,7 +141,7 @@ def _load_config(path: str, written: dict[str, Any], kind: Kind, tokenizer: Any,
             raise UserError(
                 f"{path} comes with its own modelling code; if you trust it, set trust_remote_code=true to run it"
             ) from error
-        raise UserError(f"{path}/config.json is not a config that Transformers reads: {_reason(error)}") from error
+        raise UserError(f"{path}/config.json is not a config that Transformers reads: {first_line(error)}") from error
     if config.is_encoder_decoder:
         raise UserError(f"{path} is an encoder-decoder ({config.model_type}); only decoders and encoders train here")
     if kind == "score":
@@ -182,7 +183,7 @@ def _load_weights(
             raise UserError(
                 f"{files[0]} cannot be loaded safely: it holds more than plain tensors, or is damaged"
             ) from error
-        raise UserError(f"the weights in {path} do not load: {_reason(error)}") from error
+        raise UserError(f"the weights in {path} do not load: {first_line(error)}") from error
     new_head = {"score", "classifier", "pooler"} if kind == "score" else set()
     missing = sorted(key for key in report["missing_keys"] if not new_head & set(key.split(".")))
     missing += sorted(str(key[0]) for key in report["mismatched_keys"])
@@ -233,7 +234,3 @@ def _max_length(config: Any, frame: PairFrame | None) -> int | None:
     # RoBERTa and kin count positions from the padding id, so that many of the table's rows are not for tokens.
     offset = (text.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
     return longest - offset - frame.num_special
-
-
-def _reason(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from heedful.models.folders import weight_files
+from heedful.models.folders import first_line, weight_files
 from heedful.types import UserError
 
 START = "start"
@@ -67,8 +67,7 @@ def continue_adapter(model: Any, folder: str, *, frozen: bool = False) -> Any:
                 peft_model.load_adapter(folder, START, is_trainable=False)
                 peft_model.set_adapter("default")
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"the adapter in {folder} does not fit {type(model).__name__}: {reason}") from error
+        raise UserError(f"the adapter in {folder} does not fit {type(model).__name__}: {first_line(error)}") from error
     bias = getattr(peft_model.peft_config["default"], "bias", "none")
     if bias != "none":
         raise UserError(f"the adapter in {folder} trains biases too (bias={bias}), so its base cannot be told apart")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from heedful.models.folders import refuse_used
 from heedful.models.quiet import quiet
 from heedful.types import UserError
 
@@ -79,8 +80,7 @@ def new_model(
     from transformers import LlamaConfig, LlamaForCausalLM
 
     out, kv_heads = Path(out), kv_heads or heads
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"out={out} exists and is not an empty folder; name another")
+    refuse_used(out)
     if hidden_size % heads or (hidden_size // heads) % 2:
         raise UserError(f"hidden_size={hidden_size} must be an even multiple of heads={heads}")
     if heads % kv_heads:

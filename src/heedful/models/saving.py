@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heedful.models.folders import base_of_adapter, is_adapter, resolve, weight_files
+from heedful.models.folders import base_of_adapter, is_adapter, read_json, refuse_used, resolve, weight_files
 from heedful.models.loading import VALUE_HEAD_FILE
+from heedful.models.lora import continue_adapter
 from heedful.models.quiet import quiet
 from heedful.models.tokenizers import load_tokenizer
 from heedful.models.wrapper import PackedModel
@@ -61,8 +62,7 @@ def convert(source: str, out: str | Path) -> Path:
     files = weight_files(folder)
     if files[0].suffix == ".safetensors":
         raise UserError(f"{folder} holds safetensors already ({files[0].name}); there is nothing to convert")
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"out={out} exists and is not empty; name another folder")
+    refuse_used(out)
     tensors: dict[str, Tensor] = {}
     for file in files:
         tensors |= _read_bin(file)
@@ -105,16 +105,13 @@ def merge(adapter: str, out: str | Path) -> Path:
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    from heedful.models.lora import continue_adapter
-
     folder, out = resolve(adapter), Path(out)
     if not is_adapter(folder):
         raise UserError(f"{folder} is a whole model, not an adapter; there is nothing to merge")
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"out={out} exists and is not empty; name another folder")
+    refuse_used(out)
     base = resolve(base_of_adapter(folder))
     weight_files(base)
-    scores = _task(folder) == "SEQ_CLS"
+    scores = read_json(Path(folder) / "adapter_config.json").get("task_type") == "SEQ_CLS"
     auto = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
     with quiet():
         config = AutoConfig.from_pretrained(base, **({"num_labels": 1} if scores else {}))
@@ -123,9 +120,3 @@ def merge(adapter: str, out: str | Path) -> Path:
         merged.save_pretrained(str(out))
     load_tokenizer(folder).save_pretrained(str(out))
     return out
-
-
-def _task(folder: str) -> str:
-    from heedful.models.folders import read_json
-
-    return str(read_json(Path(folder) / "adapter_config.json").get("task_type"))

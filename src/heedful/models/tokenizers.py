@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from heedful.models.folders import base_of_adapter, is_adapter, read_json, resolve
+from heedful.models.folders import base_of_adapter, first_line, is_adapter, read_json, resolve
 from heedful.models.quiet import quiet
 from heedful.types import UserError
 
@@ -32,8 +32,7 @@ def load_tokenizer(folder: str, *, trust_remote_code: bool = False) -> Any:
     except Exception as error:  # Whatever is wrong with the files, the sentence is the same.
         if not any(path.glob("*token*")):
             raise UserError(f"{folder} holds no tokenizer: expected tokenizer.json in it") from error
-        reason = str(error).strip().splitlines()
-        raise UserError(f"{folder} holds no tokenizer that loads: {reason[0] if reason else error!r}") from error
+        raise UserError(f"{folder} holds no tokenizer that loads: {first_line(error)}") from error
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"the tokenizer in {folder} has no EOS token, so no answer could end; "
