@@ -6,7 +6,6 @@ Axes: `T` tokens, `G` trees (prompts), `B` responses, `N` trained response token
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,9 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from heedful.models.layout import Layout
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from heedful.tokens.packs import Pack
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +42,16 @@ class PackTensors:
         return len(self.last)
 
 
-def to_tensors(pack: Any, device: torch.device | str = "cpu") -> PackTensors:
-    """Move a `tokens.packs.Pack` (numpy, flat) to a device."""
+def to_tensors(pack: Pack, device: torch.device | str = "cpu") -> PackTensors:
+    """Move a pack (numpy, flat) to a device."""
 
-    def move(values: Any) -> Tensor:
+    def move(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device, non_blocking=True)
 
     positions = move(pack.positions)
-    starts, ends, trees = (_ints(pack.response_starts), _ints(pack.response_ends), _ints(pack.response_tree))
+    spans = list(zip(pack.response_starts.tolist(), pack.response_ends.tolist(), strict=True))
     layout = Layout.build(
-        _ints(pack.tree_starts), _ints(pack.prompt_lengths), list(zip(starts, ends, strict=True)), trees, positions
+        pack.tree_starts.tolist(), pack.prompt_lengths.tolist(), spans, pack.response_tree.tolist(), positions
     )
     return PackTensors(
         ids=move(pack.ids),
@@ -62,13 +59,9 @@ def to_tensors(pack: Any, device: torch.device | str = "cpu") -> PackTensors:
         targets=move(pack.targets),
         sources=move(pack.sources),
         response_of=move(pack.response_of),
-        last=move(np.asarray(pack.response_ends) - 1),
+        last=move(pack.response_ends - 1),
         response_starts=move(pack.response_starts),
         response_ends=move(pack.response_ends),
         response_tree=move(pack.response_tree),
         layout=layout,
     )
-
-
-def _ints(values: Sequence[int]) -> list[int]:
-    return [int(value) for value in values]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from heedful.models.batch import to_tensors
 from heedful.models.heads import score_head, silence_config
 from heedful.models.quiet import quiet
 from heedful.models.wrapper import PackedModel
+from heedful.tokens.packs import Pack
 from heedful.types import UserError
 
 TREES = ((6, (9, 1, 5)), (3, (4,)), (11, (2, 7)))
@@ -117,7 +117,7 @@ def _plain(model: Any, rows: list[tuple[list[int], int]], kind: str) -> Tensor:
     return torch.cat(found)
 
 
-def _sample_pack(vocabulary: int) -> tuple[Any, list[tuple[list[int], int]]]:
+def _sample_pack(vocabulary: int) -> tuple[Pack, list[tuple[list[int], int]]]:
     """A small pack with random tokens, and its rows as (ids, prompt length)."""
     random = np.random.default_rng(0)
     ids, positions, rows = [], [], []
@@ -136,17 +136,19 @@ def _sample_pack(vocabulary: int) -> tuple[Any, list[tuple[list[int], int]]]:
             sources += [start + prompt - 1, *range(begin, begin + length - 1)]
             rows.append((ids[start : start + prompt] + ids[begin:], prompt))
         tree_starts.append(len(ids))
-    pack = SimpleNamespace(
-        ids=ids,
-        positions=positions,
-        tree_starts=tree_starts,
-        prompt_lengths=[prompt for prompt, _ in TREES],
-        response_starts=[start for start, _ in spans],
-        response_ends=[end for _, end in spans],
-        response_tree=tree_of,
-        targets=[token for span in spans for token in range(*span)],
-        sources=sources,
-        response_of=[b for b, span in enumerate(spans) for _ in range(*span)],
+    pack = Pack(
+        ids=np.array(ids),
+        positions=np.array(positions),
+        tree_starts=np.array(tree_starts),
+        prompt_lengths=np.array([prompt for prompt, _ in TREES]),
+        response_starts=np.array([start for start, _ in spans]),
+        response_ends=np.array([end for _, end in spans]),
+        response_tree=np.array(tree_of),
+        targets=np.array([token for span in spans for token in range(*span)]),
+        sources=np.array(sources),
+        response_of=np.array([b for b, span in enumerate(spans) for _ in range(*span)]),
+        example_rows=np.arange(len(TREES)),
+        response_rows=np.arange(len(spans)),
     )
     return pack, rows
 

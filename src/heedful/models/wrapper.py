@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from heedful.models import attention, padded
-from heedful.models.batch import PackTensors, to_tensors
+from heedful.models.batch import PackTensors
 from heedful.models.heads import base_of, layers_of, lm_head, score_head, trunk_of
 from heedful.models.logprobs import token_stats
-
-__all__ = ["WANTS", "PackTensors", "PackedModel", "to_tensors"]
 
 WANTS = frozenset({"logps", "entropy", "sum_p2", "values", "scores"})
 
@@ -28,6 +26,7 @@ class PackedModel(nn.Module):
     compute_dtype: compute the trunk in this dtype by autocasting; parameters stay as they are.
     frame: for encoders, the special tokens around a text pair.
     value_head: a layer from hidden states to one value, for objectives that read `values`.
+    reference_adapter: name of the frozen copy of the adapter that a run continues, which is its reference.
     """
 
     def __init__(
