@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from benchmarks.table import REASONS, RESULTS, is_busy, table, write_readme
 def main() -> int:
     """Run the benchmark as the command line says."""
     arguments = _parse()
+    # Leaving by an exception ends the part that runs; by default a SIGTERM would leave it behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     names = arguments.only.split(",") if arguments.only else list(parts.parts())
     facts = machine(parts.THREADS)
     if is_busy(facts):

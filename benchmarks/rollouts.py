@@ -31,7 +31,7 @@ def rollouts(corpus: Corpus, work: Path, effort: Effort) -> dict[str, Any]:
     lesson.train()
     model, tokenizer = lesson.context.loaded.model, lesson.context.loaded.tokenizer
     template = lesson.context.template
-    prompts = [row["prompt"] for row in read_jsonl(corpus.pairs)[:PROMPTS]]
+    prompts = [row["prompt"] for row in read_jsonl(corpus.pairs)[: PROMPTS if effort.rounds > 1 else 2]]
     found: dict[str, Any] = {"prompts": len(prompts), "lesson_steps": lesson.loop.trainer.step}
     for count in SAMPLES_PER_PROMPT:
         seconds, lengths = defaultdict(list), defaultdict(list)
