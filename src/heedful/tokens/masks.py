@@ -95,8 +95,7 @@ def token_ends(
     """
     if shared is not None:
         return vocabulary.encode_with_ends(whole)[1][shared:]
-    context = list(prompt_ids[-8:])
-    lengths = [len(vocabulary.continuation(context, ids[: i + 1])) for i in range(len(ids))]
+    lengths = [len(vocabulary.continuation(prompt_ids, ids[: i + 1])) for i in range(len(ids))]
     return [start + length for length in accumulate(lengths, max)]
 
 

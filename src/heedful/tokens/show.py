@@ -67,7 +67,7 @@ def _pieces(vocabulary: Vocabulary, before: list[int], ids: list[int]) -> Iterat
     """(index of the first token, text) of the fewest tokens that spell whole characters."""
     start = 0
     for stop in range(1, len(ids) + 1):
-        piece = vocabulary.continuation([*before, *ids[:start]][-8:], ids[start:stop])
+        piece = vocabulary.continuation([*before, *ids[:start]], ids[start:stop])
         if "\ufffd" not in piece or stop == len(ids) or stop - start == 4:
             yield start, piece
             start = stop

@@ -173,7 +173,7 @@ class Template:
         if prompt:
             text = self.prompt_text(prompt)
             before = self.prompt_tokens(text, self.vocabulary.encode([text])[0], verbatim=verbatim)
-            context = before.all[-8:]
+            context = before.all
             remainder = text[len(text) - before.cut.characters :] + ("" if verbatim else self.anatomy.extra)
         else:
             context, remainder = self._context, self.anatomy.remainder
@@ -182,8 +182,8 @@ class Template:
 
     @cached_property
     def _context(self) -> list[int]:
-        """Tokens of some prompt's end, behind which response tokens are decoded."""
-        return self.encode_prompt([Message("user", "Hello.")])[-8:]
+        """Tokens of some prompt, behind which response tokens are decoded."""
+        return self.encode_prompt([Message("user", "Hello.")])
 
     @cached_property
     def spelled_end(self) -> str:

@@ -11,6 +11,10 @@ from typing import Any
 from heedful.types import UserError
 
 
+CONTEXT = 8
+"""Tokens behind which others are decoded: more than any one character or blank reaches over."""
+
+
 class Vocabulary:
     """A fast tokenizer, without truncation, padding or special tokens of its own accord.
 
@@ -52,8 +56,8 @@ class Vocabulary:
 
     def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """The text `ids` add after `before` (alone, some tokenizers drop their leading blank)."""
-        context = self.decode(before)
-        return self.decode([*before, *ids])[len(context) :]
+        before = before[-CONTEXT:]
+        return self.decode([*before, *ids])[len(self.decode(before)) :]
 
     def token(self, index: int) -> str:
         """How text spells the token."""

@@ -49,7 +49,7 @@ def _runs(template: Template, store: TokenStore, e: int, r: int) -> Iterator[str
     for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         while stop > start and ids[stop - 1] in template.stop_ids:
             stop -= 1
-        yield template.vocabulary.continuation(ids[max(0, start - 8) : start], ids[start:stop])
+        yield template.vocabulary.continuation(ids[:start], ids[start:stop])
 
 
 def _is(template: Template, run: str, said: str) -> bool:
