@@ -125,8 +125,6 @@ def test_where_the_response_of_a_demonstration_begins() -> None:
     for data in (middle, late):
         (last,) = to_demonstrations([data]).examples
         assert (last.prompt, last.responses[0].messages) == (turns[:3], turns[3:])
-        (every,) = to_demonstrations([data], train_on="all_assistant").examples
-        assert (every.prompt, every.responses[0].messages) == (turns[:1], turns[1:])
 
 
 # singles

@@ -120,13 +120,11 @@ def _pair(example: Example, chosen: int, rejected: int) -> Example:
 # demonstrations
 
 
-def to_demonstrations(
-    examples: Sequence[Example], *, prefer: Prefer = "human", train_on: Literal["last", "all_assistant"] = "last"
-) -> Shaped:
+def to_demonstrations(examples: Sequence[Example], *, prefer: Prefer = "human") -> Shaped:
     """Demonstrations: one response each; of a pair the better one, of a ranking the best.
 
-    train_on: where the response begins.  `last`: at the last assistant turn, everything before it is prompt;
-    `all_assistant`: at the first one, so that every assistant turn of the dialogue can be trained on.
+    The response begins at the last assistant turn, and everything before it is prompt.  Which of a dialogue's turns
+    are trained on is the encoder's to say (`train_on`).
     """
     shaped = Shaped()
     compared = 0
@@ -140,7 +138,7 @@ def to_demonstrations(
             shaped.drop(example, "its best response is judged undesirable")
         else:
             compared += len(example.responses) > 1
-            shaped.examples.append(_demonstration(example, example.responses[best], train_on))
+            shaped.examples.append(_demonstration(example, example.responses[best]))
     if compared:
         shaped.notes.append(f"comparisons whose best response became a demonstration: {compared:,}")
     return shaped
@@ -156,8 +154,8 @@ def _best(example: Example, prefer: Prefer) -> int | None:
     return min(judged)[1] if judged else None
 
 
-def _demonstration(example: Example, response: Response, train_on: str) -> Example:
-    prompt, answer = _cut(example.prompt, response.messages, train_on)
+def _demonstration(example: Example, response: Response) -> Example:
+    prompt, answer = _cut(example.prompt, response.messages)
     return replace(
         example,
         prompt=prompt,
@@ -169,13 +167,10 @@ def _demonstration(example: Example, response: Response, train_on: str) -> Examp
     )
 
 
-def _cut(prompt: list[Message], response: list[Message], train_on: str) -> tuple[list[Message], list[Message]]:
+def _cut(prompt: list[Message], response: list[Message]) -> tuple[list[Message], list[Message]]:
     turns = [*prompt, *response]
-    answers = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
-    if not answers or answers[-1] < len(prompt):
-        return prompt, response
-    cut = answers[-1] if train_on == "last" else answers[0]
-    return turns[:cut], turns[cut:]
+    last = max((index for index, turn in enumerate(turns) if turn.role == "assistant"), default=-1)
+    return (turns[:last], turns[last:]) if last >= len(prompt) else (prompt, response)
 
 
 # singles

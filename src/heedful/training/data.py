@@ -65,7 +65,7 @@ class PreparedData:
 def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig) -> Shaped:
     """The examples in the form that the objective's view looks at, with mismatched answers where it needs them."""
     if objective.view is Tokens:
-        shaped = to_demonstrations(examples, prefer=config.prefer, train_on=config.train_on)
+        shaped = to_demonstrations(examples, prefer=config.prefer)
     elif objective.view is Pairs:
         shaped = to_pairs(examples, prefer=config.prefer)
     elif objective.view is Lists:
