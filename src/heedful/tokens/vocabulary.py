@@ -10,7 +10,6 @@ from typing import Any
 
 from heedful.types import UserError
 
-
 CONTEXT = 8
 """Tokens behind which others are decoded: more than any one character or blank reaches over."""
 
