@@ -18,7 +18,7 @@ from tests.end_to_end.runs import environment, run_words
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 OBJECTIVES = ("sft", "dpo", "kto", "reward")
-MINE = '''
+MINE = """
 from heedful.objectives.reduce import whole_step
 from heedful.objectives.views import Pairs
 
@@ -26,7 +26,7 @@ from heedful.objectives.views import Pairs
 def coupled(pairs: Pairs, *, beta: float = 0.1):
     margin = beta * pairs.margin
     return (margin - margin.mean() - 1.0) ** 2, {"margins": margin}
-'''
+"""
 WORKER = """
 import json, sys
 from heedful.cli import main
