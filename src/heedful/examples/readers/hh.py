@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from heedful.examples.conversation import RowError, SkipRow, merge_same_speaker, split_dialogues
-from heedful.examples.readers.reader import Reader, cell, integer, lacks, number, others, text
+from heedful.examples.readers.reader import Reader, integer, items, lacks, number, others, text
 from heedful.examples.rows import Row
 from heedful.types import Example, Message, Response
 
@@ -51,7 +51,7 @@ SCORED_COLUMNS = ("prefix", "suffix", "reward", "sft_index")
 
 
 def _scored(row: Row) -> Example:
-    prefixes, answers, rewards = _lists(row, "prefix"), _lists(row, "suffix"), _lists(row, "reward")
+    prefixes, answers, rewards = items(row, "prefix"), items(row, "suffix"), items(row, "reward")
     if not len(prefixes) == len(answers) == len(rewards) or not answers:
         lengths = f"{len(prefixes)}, {len(answers)} and {len(rewards)}"
         raise RowError(f"'prefix', 'suffix' and 'reward' must have one length, and have {lengths}")
@@ -81,13 +81,6 @@ def _marked_turn(turn: Any) -> Message:
         if isinstance(turn, str) and turn.startswith(mark):
             return Message(role, turn[len(mark) :])
     raise RowError(f"a turn of 'prefix' must begin with {' or '.join(MARKS)}, not {str(turn)[:30]!r}")
-
-
-def _lists(row: Row, column: str) -> list[Any]:
-    value = cell(row, column)
-    if not isinstance(value, list):
-        raise RowError(f"column {column!r} must be a list, not {value!r:.40}")
-    return value
 
 
 RAW = Reader(

@@ -14,7 +14,7 @@ import json
 from typing import Any
 
 from heedful.examples.conversation import RowError, kind, to_messages
-from heedful.examples.readers.reader import Reader, cell, flag, integer, lacks, name, number, others
+from heedful.examples.readers.reader import Reader, flag, integer, items, lacks, name, number, others
 from heedful.examples.rows import Row
 from heedful.types import Example, Message, Response, Span
 
@@ -24,7 +24,7 @@ EXAMPLE_FIELDS = tuple(Example.__dataclass_fields__)
 
 def example_of(row: Row) -> Example:
     """The Example a row of our schema stands for; raises RowError for a row that contradicts itself."""
-    responses = [_response(value, f"responses[{i}]") for i, value in enumerate(_list(row, "responses"))]
+    responses = [_response(value, f"responses[{i}]") for i, value in enumerate(items(row, "responses"))]
     example = Example(
         _turns(row, "prompt"),
         responses,
@@ -64,17 +64,7 @@ def _response(value: Any, where: str) -> Response:
 
 
 def _turns(row: Row, column: str) -> list[Message]:
-    value = cell(row, column)
-    if not isinstance(value, list):
-        raise RowError(f"{column!r} must be a list of turns, not {kind(value)}")
-    return to_messages(value, column)
-
-
-def _list(row: Row, column: str) -> list[Any]:
-    value = cell(row, column)
-    if not isinstance(value, list):
-        raise RowError(f"{column!r} must be a list, not {kind(value)}")
-    return value
+    return to_messages(items(row, column, "a list of turns"), column)
 
 
 def _span(value: Any) -> Span:

@@ -53,6 +53,14 @@ def text(row: Row, column: str) -> str:
     return value
 
 
+def items(row: Row, column: str, what: str = "a list") -> list[Any]:
+    """A column that must hold a list; `what` says of what, for the error."""
+    value = cell(row, column)
+    if not isinstance(value, list):
+        raise RowError(f"column {column!r} must be {what}, not {kind(value)}")
+    return value
+
+
 def number(row: Row, column: str) -> float | None:
     """A number, or None where the column is missing, null, empty or NaN (how tables write "not judged")."""
     value = row.get(column)
