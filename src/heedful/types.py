@@ -101,7 +101,13 @@ class Example:
 
 @dataclass(slots=True)
 class Rollout:
-    """A sampled response: what was asked, what came, with which seed, and whether it ended by itself."""
+    """A sampled response: what was asked, what came, with which seed, and whether it ended by itself.
+
+    text: the answer as a person reads it.  prompt_ids, response_ids: the tokens the model read and sampled.
+    logps: log-probability of each sampled token under the model that sampled it, nats; None if nobody asked.
+    finished: whether the model ended its answer (a stop token or stop string); else it ran into the length limit.
+    prompt_index, sample_index: which of the prompts, and which of that prompt's samples.
+    """
 
     prompt: list[Message]
     text: str
@@ -109,7 +115,6 @@ class Rollout:
     response_ids: list[int]
     logps: list[float] | None
     finished: bool
-    """True if the model ended its answer (a stop token or stop string); False if it ran into the length limit."""
     seed: int
     prompt_index: int
     sample_index: int

@@ -242,7 +242,7 @@ def _named(metric: str, trainee: str) -> str:
 
 
 def _seed_forward(seed: int, step: int, rank: int, pack: int) -> None:
-    """Make dropout a function of (seed, step, rank, pack): nothing to store for a resume."""
+    """Make whatever draws random numbers a function of (seed, step, rank, pack): nothing to store for a resume."""
     torch.manual_seed(hash((seed, step, rank, pack)) & (2**63 - 1))
 
 

@@ -31,8 +31,8 @@ class StepResult:
 class StepRunner:
     """Runs an objective over the packs of a step.
 
-    module: the (wrapped) PackedModel; seed_forward: called with the pack's number before every forward, so that
-    dropout draws the same numbers in both passes and after a resume.
+    module: the (wrapped) PackedModel; seed_forward: called with the pack's number before every forward, so that what is
+    random in it (a model's own code, a user's objective) is the same in both passes and after a resume.
     """
 
     def __init__(
