@@ -34,6 +34,6 @@ COLUMNS: dict[str, Callable[[Example, Response, int], float]] = {
 """Name to value of response `k` of an example.  Absent labels are NaN; labels of the example are repeated on each."""
 
 
-def row_of(example: Example, response: Response, k: int) -> list[float]:
+def labels_of(example: Example, response: Response, k: int) -> list[float]:
     """The values of every column, in the order of `COLUMNS`, for response `k`."""
     return [value(example, response, k) for value in COLUMNS.values()]

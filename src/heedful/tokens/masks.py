@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool
 
+from heedful.tokens.templates import Template
 from heedful.tokens.vocabulary import Vocabulary
 from heedful.types import TEXT, Message
-
-if TYPE_CHECKING:
-    from heedful.tokens.templates import Template
 
 Span = tuple[int, int]
 """Characters [start, end) of a rendered conversation."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from heedful.examples.io import replacing
 from heedful.examples.shape import Dropped, Shaped
 from heedful.tokens.check import Data, check
-from heedful.tokens.columns import row_of
+from heedful.tokens.columns import labels_of
 from heedful.tokens.encoded import EncodedExample
 from heedful.tokens.report import DataReport, Finding
 from heedful.tokens.store import META, VERSION, TokenStore
@@ -53,7 +53,8 @@ def prepare(
         tally = _Tally()
         store = TokenStore.write(path, tally.encode(shaped.examples, template, settings, progress), shaped.examples)
         report = _report(store, shaped.examples, template, settings, tally)
-        _write_json(path / REPORT, report.to_json())
+        with replacing(path / REPORT) as aside:
+            aside.write_text(json.dumps(report.to_json(), indent=1))
     report.num_in += len(shaped.dropped)
     for dropped in shaped.dropped:
         report.drop(dropped.reason, dropped.origin)
@@ -160,11 +161,5 @@ def _content(example: Example) -> list[Any]:
     def spelled(messages: list[Message]) -> list[Any]:
         return [[message.role, message.content, message.trained] for message in messages]
 
-    responses = [[spelled(r.messages), row_of(example, r, k)] for k, r in enumerate(example.responses)]
+    responses = [[spelled(r.messages), labels_of(example, r, k)] for k, r in enumerate(example.responses)]
     return [spelled(example.prompt), responses, example.origin, example.id]
-
-
-def _write_json(path: Path, value: Any) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, indent=1))
-    os.replace(aside, path)

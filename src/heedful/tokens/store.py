@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from heedful.tokens.columns import COLUMNS, row_of
+from heedful.tokens.columns import COLUMNS, labels_of
 from heedful.tokens.encoded import EncodedExample
 from heedful.types import Example, RunError
 
@@ -180,7 +180,7 @@ def _write_arrays(folder: Path, encoded: Iterable[EncodedExample], examples: Seq
                 files["response_trained"].write(np.ascontiguousarray(response.trained, "|b1").tobytes())
                 response_lengths.append(len(response.ids))
                 trained_counts.append(int(response.trained.sum()))
-                labels.append(row_of(example, example.responses[k], k))
+                labels.append(labels_of(example, example.responses[k], k))
     table = np.array(labels, dtype="<f4").reshape(len(labels), len(COLUMNS))
     small = {
         "prompt_offsets": _offsets(prompt_lengths),

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from heedful.examples.shape import Dropped
 from heedful.tokens.anatomy import dissect, prompt_text
 from heedful.tokens.boundary import NO_CUT, Boundary, Cut
 from heedful.tokens.builtin import source_of
@@ -18,9 +19,6 @@ from heedful.tokens.encoded import EncodedExample
 from heedful.tokens.turns import TrainOn, drop_oldest
 from heedful.tokens.vocabulary import Vocabulary
 from heedful.types import TEXT, Example, Message, UserError
-
-if TYPE_CHECKING:
-    from heedful.examples.shape import Dropped
 
 
 @dataclass(frozen=True, slots=True)
