@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,9 +11,7 @@ from heedful.objectives.reduce import needs
 from heedful.objectives.views import OUTPUTS
 from heedful.tokens.packs import build_pack, pack_lengths
 from heedful.tokens.planning import plan_packs
-
-if TYPE_CHECKING:
-    from heedful.training.context import Context
+from heedful.training.context import Context
 
 TRIES = 3
 """The fastest of these counts: whatever else the machine does only slows them."""
