@@ -50,6 +50,7 @@ def test_every_package_has_an_init() -> None:
     assert [path for path in {path.parent for path in SOURCES} if not (path / "__init__.py").exists()] == []
 
 
+@pytest.mark.slow  # `make check` has just run it
 def test_imports_point_downwards() -> None:
     lint = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
     linted = subprocess.run([sys.executable, "-c", lint], cwd=ROOT, capture_output=True, text=True, timeout=300)
@@ -67,6 +68,7 @@ def test_every_package_has_its_layer() -> None:
     assert there - {"__init__", "__main__"} == named
 
 
+@pytest.mark.slow
 def test_style() -> None:
     checked = run("ruff", "check", ".")
     assert checked.returncode == 0, checked.stdout
@@ -74,6 +76,7 @@ def test_style() -> None:
     assert formatted.returncode == 0, formatted.stdout
 
 
+@pytest.mark.slow
 def test_types() -> None:
     typed = run("pyright")
     assert typed.returncode == 0, typed.stdout

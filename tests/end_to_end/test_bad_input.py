@@ -304,6 +304,7 @@ def test_files_of_settings_merge_key_by_key_and_the_last_wins(
     assert "5 steps of 4 prompts" in said
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_process_of_its_own_has_no_traceback(place: Path, tmp_path: Path) -> None:
     for case in ("~model=evil-pickle", "~data=broken-row.jsonl"):
         heed = [sys.executable, "-m", "heedful", *words_of(case)]

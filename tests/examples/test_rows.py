@@ -59,7 +59,11 @@ def test_any_other_file_is_a_document(tmp_path: Path) -> None:
         ("a.csv", b"x,y\n1,2\n1,2,3\n", r"a\.csv:3: the row does not have the header's 2 fields"),
         ("a.csv", b"x,y\n1\n", r"a\.csv:2: the row does not have"),
         ("a.parquet", b"PAR1 nothing", r"a\.parquet: not a readable Parquet file"),
-        ("a.jsonl.gz", gzip.compress(b'{"x": 1}\n' * 999)[:-9], r"a\.jsonl\.gz: the gzip file is damaged or cut short"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"x": 1}\n' * 999, mtime=0)[:-9],
+            r"a\.jsonl\.gz: the gzip file is damaged or cut short",
+        ),
         (
             "a.jsonl",
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",

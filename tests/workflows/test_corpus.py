@@ -79,6 +79,7 @@ def test_length_bounds(library):
     assert all(30 <= len(t) <= 40 for t in texts)
 
 
+@pytest.mark.slow
 def test_the_real_library_gives_thousands_and_the_same_each_time():
     functions = collect_functions(longest=200)
     assert len(functions) > 2000
@@ -89,6 +90,7 @@ def test_the_real_library_gives_thousands_and_the_same_each_time():
     assert functions == collect_functions(longest=200)
 
 
+@pytest.mark.slow
 def test_held_out_headers_are_unseen():
     functions = collect_functions(longest=200)
     train, test = split_by_file(functions, held_out=0.1, seed=3)
