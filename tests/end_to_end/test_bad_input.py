@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from heedful.cli.root import main
 from tests.end_to_end.runs import environment
@@ -218,7 +219,8 @@ FOLDERS = {
     "~out=a-file": ["out=a-file is a file"],
     "~out=a-file/run": ["out=a-file/run", "cannot be written to"],
     "~out=/proc/run": ["/proc cannot be written to"],
-    "~out=tiny": ["out=tiny is not empty", "overwrite=true"],
+    "~out=tiny": ["out=tiny is not empty", "name another folder"],
+    "~out=tiny overwrite=true": ["out=tiny is not empty", "overwrite=true deletes runs alone"],
     "~cache_dir=a-file/cache": ["a-file/cache cannot be written to", "cache_dir=FOLDER"],
 }
 WEIGHTS = {
@@ -288,6 +290,22 @@ def test_data_that_changed_under_a_run_is_refused_and_the_run_left_alone(
     assert "overwrite=true" in said
 
 
+def test_a_model_that_changed_under_a_run_is_refused(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An adapter would go on upon another base, held to another reference."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(place / "pairs.jsonl", tmp_path)
+    shutil.copytree(place / "tiny", tmp_path / "tiny")
+    assert main(words_of("~out=run checkpoint_every=1 lora.r=2")) == 0
+    shutil.rmtree(tmp_path / "run" / "final")  # as if it had been killed
+    weights = load_file(tmp_path / "tiny" / "model.safetensors")
+    save_file({name: tensor * 1.01 for name, tensor in weights.items()}, tmp_path / "tiny" / "model.safetensors")
+    capfd.readouterr()
+    said = refused("~out=run checkpoint_every=1 lora.r=2", tmp_path, monkeypatch, capfd)
+    assert "model=tiny holds another model than when this run began" in said
+
+
 def test_files_of_settings_merge_key_by_key_and_the_last_wins(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,3 +330,25 @@ def test_a_mistake_in_a_process_of_its_own_has_no_traceback(place: Path, tmp_pat
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1, done.stderr
     assert not list(place.rglob("code-ran"))
+
+
+def test_a_final_model_that_cannot_be_written_names_the_last_checkpoint(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from heedful.training import assemble
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("pairs.jsonl", "tiny"):
+        (tmp_path / name).symlink_to(place / name)
+    with monkeypatch.context() as patch:
+        patch.setattr(assemble, "flush_tree", full)
+        assert main(words_of("~out=run checkpoint_every=1")) == 1
+    said = capfd.readouterr().err
+    assert "run/final could not be written" in said
+    assert "No space left" in said
+    assert "The last checkpoint is run/checkpoints/step-" in said
+    assert not list((tmp_path / "run").glob("*final*"))
+    assert main(words_of("~out=run checkpoint_every=1")) == 0  # the same command goes on

@@ -258,3 +258,18 @@ def test_when_nothing_fits_the_error_says_why_each_reader_declined() -> None:
     assert "preference: no column 'rejected'" in message
     assert "alpaca: no columns 'instruction', 'output'" in message
     assert all(name in message for name in READERS)
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"prompt": [{"role": ["user"], "content": "a"}], "completion": "b"}, "prompt.0. has the role"),
+        ({"prompt": "a", "completion": "b", "reward": 10**400}, "'reward' must be a number"),
+        ({"instruction": "a", "input": ["b"], "output": "c"}, "'input' must be a text"),
+        ({"prompt": [], "responses": [{"messages": [], "spans": 5}]}, "responses.0.: column 'spans' must be a list"),
+        ({"prompt": [], "responses": [{"messages": [], "harm_categories": 5}]}, "'harm_categories' must be a list"),
+    ],
+)
+def test_a_cell_of_the_wrong_kind_is_a_malformed_row(row: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RowError, match=sentence):
+        detect(row).convert(row)

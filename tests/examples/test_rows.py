@@ -55,6 +55,8 @@ def test_any_other_file_is_a_document(tmp_path: Path) -> None:
         ("a.jsonl", b'{"x": 1}\n[1]\n', r"a\.jsonl:2: a row must be a JSON object with columns, this is a list"),
         ("a.jsonl", b'{"x": 1}\n{"x": "\xff"}\n', r"a\.jsonl:2: not UTF-8 text \(byte 7 is 0xff\)"),
         ("a.json", b'[{"x": 1},\n {"x": }]', r"a\.json:2: not valid JSON"),
+        ("a.json", b"[" * 100_000, r"a\.json: JSON nested too deeply"),
+        ("a.jsonl", b'{"x": ' + b"1" * 5000 + b"}", r"a\.jsonl:1: not valid JSON \(Exceeds the limit"),
         ("a.json", b'["x"]', r"a\.json: row 1: a row must be a JSON object with columns, this is a string"),
         ("a.csv", b"x,y\n1,2\n1,2,3\n", r"a\.csv:3: the row does not have the header's 2 fields"),
         ("a.csv", b"x,y\n1\n", r"a\.csv:2: the row does not have"),
@@ -83,3 +85,10 @@ def test_broken_files_are_named_with_their_line(tmp_path: Path, name: str, conte
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.jsonl: cannot be read \(No such file"):
         list(rows_of(tmp_path / "a.jsonl"))
+
+
+def test_only_line_ends_end_the_rows_of_a_table(tmp_path: Path) -> None:
+    """Unicode has more of them than CSV."""
+    path = tmp_path / "a.csv"
+    path.write_text("text\none\u2028two\x85three\x0cfour\nlast\n", encoding="utf-8")
+    assert [row["text"] for _, row in rows_of(path)] == ["one\u2028two\x85three\x0cfour", "last"]

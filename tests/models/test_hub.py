@@ -88,7 +88,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Hub]]:
 
 def _ask(code: str, endpoint: str, cache: Path, **more: str) -> str:
     """Run code in a process of its own: the hub's address is read when its library is imported."""
-    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"} | more
+    environment = (
+        os.environ
+        | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+        | more
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"from heedful.models import *\nfrom heedful.types import UserError\n{code}"],
         env=environment,

@@ -105,3 +105,19 @@ def test_an_entry_that_is_not_true_any_more_is_found_out(tmp_path):
     assert np.array_equal(again, column)
     assert any("differs" in line for line in said)
     assert np.array_equal(reference_logps(store, model, "digest", tmp_path / "cache", ALONE), column)
+
+
+def test_what_was_stored_first_stays_for_everyone(tmp_path):
+    """A response beside others, or computed by two runs at once, may differ in its last bits: one value must hold."""
+    model = small_model()
+    plain = random_store(tmp_path / "plain")
+    reference_logps(plain, model, "digest", tmp_path / "cache", ALONE)
+    folder = tmp_path / "cache" / "reference" / "digest"
+    first = ReferenceCache(folder).entries
+    late = ReferenceCache(folder)
+    late.add({key: value + 1e-6 for key, value in first.items()})
+    for cache in (late, ReferenceCache(folder)):
+        assert all(np.array_equal(cache.entries[key], value) for key, value in first.items())
+    column = reference_logps(random_store(tmp_path / "more", 8), model, "digest", tmp_path / "cache", ALONE)
+    again = reference_logps(random_store(tmp_path / "again", 8), model, "digest", tmp_path / "cache", ALONE)
+    assert np.array_equal(column, again)

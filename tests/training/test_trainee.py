@@ -86,8 +86,27 @@ def test_clipping_is_by_the_norm_of_all_parameters_together():
         ({"optimizer": "SGD", "betas": [0.9, 0.95]}, "SGD takes no betas"),
         ({"optimizer_args": {"momentun": 0.9}}, "takes no momentun"),
         ({"optimizer": "Rprop", "weight_decay": 0.1}, "has no weight decay"),
+        ({"optimizer_args": {"lr": 5.0}}, "optimizer_args.lr cannot take effect.*lr="),
+        ({"optimizer_args": {"weight_decay": 0.5}}, "optimizer_args.weight_decay cannot take effect"),
+        ({"optimizer_args": {"params": 3}}, "optimizer_args.params cannot take effect"),
     ],
 )
 def test_what_an_optimizer_cannot_do_is_refused(settings, sentence):
     with pytest.raises(UserError, match=sentence):
         optimizer_arguments(config(**settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"optimizer": "RMSprop", "optimizer_args": {"momentum": "much"}}, {"optimizer": "Muon"}],
+    ids=["a text for a number", "a model it cannot train"],
+)
+def test_what_torch_refuses_is_a_sentence(settings):
+    with pytest.raises(UserError, match=f"optimizer={settings['optimizer']} refuses its settings or this model"):
+        make_trainee("policy", nn.Linear(3, 4), config(**settings), 10)
+
+
+def test_another_kernel_than_the_fused_one_can_be_chosen():
+    trainee = make_trainee("policy", nn.Linear(3, 4), config(optimizer_args={"foreach": True}), 10)
+    assert trainee.optimizer.defaults["foreach"]
+    assert not trainee.optimizer.defaults["fused"]

@@ -59,7 +59,7 @@ def _message(turn: Any, where: str) -> Message:
     if not isinstance(turn, dict):
         raise RowError(f"{where} must be a turn with 'role' and 'content', not {kind(turn)}")
     role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise RowError(f"{where} has the role {role!r}; known roles are {', '.join(ROLES)}")
     if turn.get("tool_calls"):
         raise SkipRow("a turn calls a tool, and tool calls are not text")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -110,6 +111,10 @@ def _json(path: Path, file: IO[bytes]) -> Iterator[OriginRow]:
         file.seek(0)
         yield from _json_lines(path, file)
         return
+    except RecursionError:
+        raise UserError(f"{path}: JSON nested too deeply.") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{path}: not valid JSON ({error}).") from None
     for number, row in enumerate(value if isinstance(value, list) else [value], start=1):
         yield f"{path}: row {number}", _object(f"{path}: row {number}", row)
 
@@ -121,6 +126,8 @@ def _parse(origin: str, line: str) -> Any:
         raise UserError(f"{origin}: not valid JSON ({error.msg}, column {error.colno}).") from None
     except RecursionError:
         raise UserError(f"{origin}: JSON nested too deeply.") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{origin}: not valid JSON ({error}).") from None
 
 
 def _object(origin: str, value: Any) -> Row:
@@ -133,7 +140,7 @@ def _object(origin: str, value: Any) -> Row:
 def _csv(path: Path, file: IO[bytes], *, delimiter: str) -> Iterator[OriginRow]:
     csv.field_size_limit(2**31 - 1)
     text = _decode(path, file.read())
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     start = 2
     try:
         for row in reader:

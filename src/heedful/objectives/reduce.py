@@ -223,3 +223,44 @@ def needs(objective: Objective) -> frozenset[str]:
     if not any(term.values.requires_grad for term in outcome.terms.values()):
         raise ValueError(f"{objective.name} returns values without a gradient: nothing would be trained")
     return frozenset(batch.read)
+
+
+def uncountable(objective: Objective) -> str | None:
+    """Why a step cannot be divided into packs for this objective; None if it can, or need not be.
+
+    Tried on a toy batch: the terms of two prompts together must be the sums of each prompt's, and how much they count
+    for must be known before any forward.  A mean over the batch would otherwise become a mean of means in silence.
+    """
+    if objective.whole_step:
+        return None
+    stats = {name: torch.tensor(0.1, dtype=torch.float64) for name in objective.statistics}
+    batch = toy_batch()
+    blank = Batch(
+        batch.lengths,
+        batch.group_of,
+        {name: torch.zeros_like(column) if column.requires_grad else column for name, column in batch.tokens.items()},
+        {
+            name: torch.zeros_like(column) if column.requires_grad else column
+            for name, column in batch.responses.items()
+        },
+    )
+    whole, counted = objective(batch, stats).terms, objective(blank, stats).terms
+    halves = [objective(batch.select(batch.group_of.eq(group).nonzero()[:, 0]), stats).terms for group in (0, 1)]
+    for name, term in whole.items():
+        if name not in counted or not torch.isclose(counted[name].weight_sum, term.weight_sum):
+            return (
+                f"how much its term {name!r} counts depends on what the model gives, and must be known before; "
+                "multiply the values instead of weighting them, or mark it with @whole_step"
+            )
+        parts = [half[name] for half in halves if name in half]
+        zero = torch.zeros((), dtype=torch.float64)
+        weights, numerators = (
+            sum((getattr(part, what) for part in parts), zero) for what in ("weight_sum", "numerator")
+        )
+        same = torch.isclose(numerators, term.numerator.double(), equal_nan=True)
+        if not (same and torch.isclose(weights, term.weight_sum)):
+            return (
+                f"its term {name!r} of two prompts is not the sum of each one's (it holds a mean, a sort or the like "
+                "over the batch); return a value for each unit, or mark it with @whole_step"
+            )
+    return None

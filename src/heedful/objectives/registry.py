@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from heedful.objectives.reduce import Objective, needs, view_of
+from heedful.objectives.reduce import Objective, needs, uncountable, view_of
 from heedful.types import UserError
 
 REGISTRY: dict[str, Callable] = {}
@@ -59,13 +59,17 @@ def _from_file(path: Path, function_name: str) -> Callable:
 def bind(name: str, settings: Mapping[str, Any]) -> Objective:
     """An objective with its (already validated) settings, tried once on a toy batch.
 
-    Raises UserError if it cannot be called, returns something that is not unreduced values, or trains nothing.
+    Raises UserError if it cannot be called, returns something that is not unreduced values, trains nothing, or couples
+    examples without saying so.
     """
     objective = Objective(name, get(name), dict(settings))
     try:
         needs(objective)
+        reason = uncountable(objective)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"Objective {name} failed on a toy batch: {type(error).__name__}: {error}") from error
+    if reason is not None:
+        raise UserError(f"Objective {name} does not fit packs: {reason}.")
     return objective

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 from heedful.types import UserError
@@ -44,10 +43,15 @@ class Vocabulary:
     def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
         """Token ids and, for each token, the character position where it ends.
 
-        Tokens tile the text: one starts where the one before it ends (fast tokenizers trim blanks off their starts).
+        Tokens tile the text: one starts where the one before it ends.  Fast tokenizers trim blanks off a token's span,
+        and leave nothing of one that is all blanks; its length is then that of its text.
         """
         encoding = self._ready().encode(text, add_special_tokens=False)
-        return encoding.ids, list(accumulate((end for _, end in encoding.offsets), max))
+        ends: list[int] = []
+        for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            before = ends[-1] if ends else 0
+            ends.append(max(before, end) if start < end else before + len(self.decode([index])))
+        return encoding.ids, ends
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the tokens, special ones included, blanks untouched."""

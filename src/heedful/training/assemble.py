@@ -10,12 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from heedful.models.saving import save
 from heedful.tokens.templates import Template
 from heedful.training.batches import DataSource
-from heedful.training.checkpoints import TrainerState, flush_tree, latest_checkpoint, load_trainer, remove_partial
+from heedful.training.checkpoints import (
+    TrainerState,
+    flush_tree,
+    last_checkpoint_sentence,
+    latest_checkpoint,
+    load_trainer,
+    remove_partial,
+)
 from heedful.training.context import Context, load_trained_model
 from heedful.training.engine import is_adapted, load_whole_state, unwrap, whole_state
 from heedful.training.loop import BAD_STEPS_FILE, Loop
@@ -27,6 +35,7 @@ from heedful.training.step import StepRunner
 from heedful.training.trackers import make_tracker
 from heedful.training.trainee import Trainee, make_trainee
 from heedful.training.world import World
+from heedful.types import RunError
 
 
 @dataclass(frozen=True)
@@ -120,13 +129,22 @@ def restore(
 
 
 def save_final(loop: Loop) -> None:
-    """`final/`, written aside and renamed: its presence means that the run is finished."""
+    """`final/`, written aside and renamed: its presence means that the run is finished.
+
+    Raises RunError, with the last checkpoint's name, if the disk is full or cannot be written.
+    """
     write = loop.collect_model()
+    problem = None
     if loop.world.is_main:
         aside, final = loop.run / f".{FINAL}.partial", loop.run / FINAL
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        write(aside)
-        flush_tree(aside)
-        os.replace(aside, final)
-    loop.world.barrier()
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            write(aside)
+            flush_tree(aside)
+            os.replace(aside, final)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            problem = f"{final} could not be written ({error}).  {last_checkpoint_sentence(loop.run)}"
+    if problem := loop.world.broadcast(problem):
+        raise RunError(problem)

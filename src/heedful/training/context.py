@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from heedful.config import TrainConfig
-from heedful.models.folders import resolve, weight_files
+from heedful.models.folders import digest_of, resolve, weight_files
 from heedful.models.loading import Loaded, load_policy
 from heedful.models.tokenizers import load_tokenizer
 from heedful.objectives.reduce import Objective, needs
@@ -28,6 +28,7 @@ from heedful.training.data import PreparedData
 from heedful.training.engine import is_adapted, unwrap, wrap
 from heedful.training.progress import Echo
 from heedful.training.reference import reference_logps
+from heedful.training.run_folder import DATA_FILE
 from heedful.training.world import World
 from heedful.types import RunError, UserError
 
@@ -131,12 +132,33 @@ def prepared_by_main(world: World, work: Callable[[Echo], PreparedData], echo: E
 
 def refuse_changed_data(path: Path, data: PreparedData) -> None:
     """Raise UserError unless a resumed run sees the data it began with."""
-    before, now = json.loads((path / "data.json").read_text(encoding="utf-8")), data.to_json()
+    before, now = json.loads((path / DATA_FILE).read_text(encoding="utf-8")), data.to_json()
     for part, name in (("train", "training"), ("eval", "evaluation")):
         if before.get(part, {}).get("digest") != now.get(part, {}).get("digest"):
             raise UserError(
                 f"{path}: the {name} data (or the tokenizer) changed since this run began; "
                 "put the old file back, choose another out=, or start anew with overwrite=true."
+            )
+
+
+def model_digests(config: TrainConfig, loaded: Loaded) -> dict[str, str]:
+    """Who the models are that a run starts from, for data.json: the policy and, if it has one of its own, the
+    reference."""
+    digests = {"model": loaded.digest}
+    if config.reference is not None:
+        digests["reference"] = digest_of(resolve(config.reference, trust_remote_code=config.trust_remote_code))
+    return digests
+
+
+def refuse_changed_models(path: Path, config: TrainConfig, loaded: Loaded) -> None:
+    """Raise UserError unless a resumed run starts from the models it began with: its checkpoints may hold adapters
+    alone, and its reference is computed from them."""
+    before = json.loads((path / DATA_FILE).read_text(encoding="utf-8"))["models"]
+    for setting, digest in model_digests(config, loaded).items():
+        if before[setting] != digest:
+            raise UserError(
+                f"{path}: {setting}={getattr(config, setting)} holds another model than when this run began; "
+                "put the old one back, choose another out=, or start anew with overwrite=true."
             )
 
 

@@ -7,9 +7,10 @@ verified on a sample all the same.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +38,41 @@ class ReferenceCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[bytes, np.ndarray] = {}
-        for path in sorted(folder.glob("*.npz")) if folder.is_dir() else ():
+        with self._alone():
+            self._read()
+
+    def _read(self) -> None:
+        """Take what the folder holds."""
+        for path in sorted(self.folder.glob("*.npz")):
             with np.load(path, allow_pickle=False) as shard:
                 pieces = np.split(shard["logps"], np.cumsum(shard["lengths"])[:-1])
                 self.entries.update(zip((key.tobytes() for key in shard["keys"]), pieces, strict=True))
 
-    def add(self, found: dict[bytes, np.ndarray]) -> None:
-        """Keep these entries, on disk too."""
-        self.entries.update(found)
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other process reads or changes the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            # Windows and some cluster file systems lock nothing; shards are whole all the same.
+            with contextlib.suppress(ImportError, OSError):
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def add(self, found: dict[bytes, np.ndarray]) -> None:
+        """Keep these entries, on disk too.
+
+        An entry that is there already stays, here as well: other examples beside it in its pack may have given it other
+        last bits, and a run that resumes must find what it began with.
+        """
+        with self._alone():
+            self._read()
+            if found := {key: logps for key, logps in found.items() if key not in self.entries}:
+                self._write(found)
+        self.entries.update(found)
+
+    def _write(self, found: dict[bytes, np.ndarray]) -> None:
         keys = np.stack([np.frombuffer(key, np.uint8) for key in found])
         name = secrets.token_hex(8)
         aside = self.folder / f".{name}.partial"
@@ -59,8 +86,9 @@ class ReferenceCache:
     def clear(self) -> None:
         """Forget everything, on disk too."""
         self.entries = {}
-        for path in self.folder.glob("*.npz"):
-            path.unlink()
+        with self._alone():
+            for path in self.folder.glob("*.npz"):
+                path.unlink()
 
 
 def reference_logps(
@@ -92,7 +120,7 @@ def reference_logps(
         found = {k: v for part in world.gather(share) for k, v in part.items() if k not in known}
         if world.is_main:
             cache.add(found)
-        cache.entries.update(found)
+        cache.entries |= world.broadcast({key: cache.entries[key] for key in found} if world.is_main else {})
     else:
         echo("reference log-probabilities: taken from the cache")
     return np.concatenate([cache.entries[key] for key in keys])

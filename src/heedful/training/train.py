@@ -22,16 +22,19 @@ from heedful.training.context import (
     check_models,
     freeze,
     load_trained_model,
+    model_digests,
     num_parameters,
     prepared_by_main,
     reference_columns,
     refuse_changed_data,
+    refuse_changed_models,
     refuse_too_long,
 )
 from heedful.training.data import prepare_data
 from heedful.training.engine import wrap
 from heedful.training.environment import environment
 from heedful.training.estimate import seconds_of
+from heedful.training.loop import interruption
 from heedful.training.progress import Echo, duration
 from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
 from heedful.training.samples import check_samples
@@ -88,6 +91,8 @@ def prepare_run(folder: RunFolder, objective: Objective, world: World, echo: Ech
     if folder.status == "unfinished":
         refuse_changed_data(folder.path, data)
     loaded = load_trained_model(config, objective, world.device)
+    if folder.status == "unfinished":
+        refuse_changed_models(folder.path, config, loaded)
     refuse_too_long(data, loaded)
     echo(f"model: {loaded.path}, {num_parameters(loaded.model):,} parameters; {loaded.note}")
     config = freeze(config, data, loaded, world)
@@ -104,11 +109,14 @@ def run(context: Context, *, new: bool) -> None:
     try:
         columns = reference_columns(context, module)
         if new and world.is_main:
-            begin_run(context.path, context.config, environment(torch.get_num_threads()), context.data.to_json())
+            models = model_digests(context.config, context.loaded)
+            went_in = {**context.data.to_json(), "models": models}
+            begin_run(context.path, context.config, environment(torch.get_num_threads()), went_in)
         world.barrier()
         with make_loop(context, module, columns) as loop:
             loop()
-        save_final(loop)
+        with interruption():  # all that is left is a moment's work, and without it the run is not finished
+            save_final(loop)
     except (RuntimeError, MemoryError) as error:
         if (sentence := explained(context, error)) is None:
             raise

@@ -77,7 +77,8 @@ class Trainee:
             state: dict[str, Any] = {k[len(prefix) :]: v for k, v in numbers.items() if k.startswith(prefix)}
             for key, value in tensors.items():
                 if key.startswith(prefix):
-                    state[key[len(prefix) :]] = _like(value, parameter, self.optimizer)
+                    entry = key[len(prefix) :]
+                    state[entry] = _like(entry, value, parameter, self.optimizer)
             if state:
                 self.optimizer.state[parameter] = state
 
@@ -87,14 +88,14 @@ def plain_name(name: str) -> str:
     return name.removeprefix("module.").replace("_checkpoint_wrapped_module.", "")
 
 
-def _like(value: Tensor, parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> Tensor:
+def _like(entry: str, value: Tensor, parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> Tensor:
     """The tensor where and as the optimizer would hold it for this parameter."""
-    if value.shape != parameter.shape:
-        # Step counters: fused and capturable optimizers keep them beside the parameter, the others on the CPU.
+    if entry == "step":
+        # Fused and capturable optimizers keep the counter beside the parameter, the others on the CPU.
         group = optimizer.param_groups[0]
         beside = group.get("fused") or group.get("capturable")
         return value.clone().to(parameter.device) if beside else value.clone()
-    if isinstance(parameter.data, DTensor):
+    if isinstance(parameter.data, DTensor) and value.shape == parameter.shape:
         return distribute_tensor(value.to(parameter.device), parameter.data.device_mesh, parameter.data.placements)
     return value.clone().to(parameter.device)
 
@@ -130,6 +131,10 @@ def optimizer_arguments(config: TrainConfig) -> tuple[type[torch.optim.Optimizer
         raise UserError(f"optimizer={config.optimizer}: torch.optim has none{did_you_mean(config.optimizer, names)}")
     cls = getattr(torch.optim, config.optimizer)
     takes = inspect.signature(cls).parameters
+    for key in ("params", "lr", "weight_decay"):
+        if key in config.optimizer_args:
+            where = "the model's own" if key == "params" else f"a setting of its own: say {key}="
+            raise UserError(f"optimizer_args.{key} cannot take effect here; it is {where}")
     arguments = {"lr": config.lr, **config.optimizer_args}
     arguments |= {k: v for k, v in (("betas", config.betas), ("eps", config.eps)) if v is not None}
     for key in arguments:
@@ -149,11 +154,12 @@ def make_optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> torch.o
         for group in groups:
             group.pop("weight_decay")
     sharded = any(isinstance(p.data, DTensor) for group in groups for p in group["params"])
-    if "fused" in takes and "fused" not in arguments and not sharded:
+    chosen = {"fused", "foreach", "differentiable"} & config.optimizer_args.keys()
+    if "fused" in takes and not chosen and not sharded:
         kinds = {p.device.type for group in groups for p in group["params"]}
         if kinds <= {"cpu", "cuda"}:
             arguments["fused"] = True
     try:
         return cls(groups, **arguments)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"optimizer={config.optimizer} refuses its settings or this model: {error}") from error

@@ -9,12 +9,16 @@ from heedful.types import Example, Message, Response
 
 def _alpaca(row: Row) -> Example:
     """The prompt is the instruction, then a space and the input if there is one (as Safe-RLHF joins them)."""
-    question = " ".join(part for part in (text(row, "instruction"), row.get("input") or "") if part)
+    question = " ".join(part for part in (text(row, "instruction"), _input(row)) if part)
     return Example(
         [Message("user", question)],
         [Response([Message("assistant", text(row, "output"))])],
         extra=others(row, ("instruction", "input", "output")),
     )
+
+
+def _input(row: Row) -> str:
+    return "" if row.get("input") is None else text(row, "input")
 
 
 ALPACA = Reader(

@@ -51,11 +51,11 @@ def _response(value: Any, where: str) -> Response:
             cost=number(value, "cost"),
             desirable=flag(value, "desirable"),
             safe=flag(value, "safe"),
-            harm_categories=[str(harm) for harm in value.get("harm_categories") or ()],
+            harm_categories=[str(harm) for harm in _list_or_none(value, "harm_categories")],
             severity=integer(value, "severity"),
             rank=integer(value, "rank"),
             weight=number(value, "weight"),
-            spans=[_span(span) for span in value.get("spans") or ()],
+            spans=[_span(span) for span in _list_or_none(value, "spans")],
             source=name(value, "source"),
             extra={**others(value, RESPONSE_FIELDS), **_extra(value)},
         )
@@ -65,6 +65,10 @@ def _response(value: Any, where: str) -> Response:
 
 def _turns(row: Row, column: str) -> list[Message]:
     return to_messages(items(row, column, "a list of turns"), column)
+
+
+def _list_or_none(row: Row, column: str) -> list[Any]:
+    return [] if row.get(column) is None else items(row, column)
 
 
 def _span(value: Any) -> Span:

@@ -68,8 +68,8 @@ def number(row: Row, column: str) -> float | None:
         return None
     try:
         result = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
-        raise RowError(f"column {column!r} must be a number, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise RowError(f"column {column!r} must be a number, not {value!r:.40}") from None
     if isinstance(value, bool) or math.isinf(result):
         raise RowError(f"column {column!r} must be a finite number, not {value!r}")
     return None if math.isnan(result) else result

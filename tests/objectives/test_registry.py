@@ -1,0 +1,50 @@
+"""Objectives of a user's own that would train on other numbers than they say are refused when they are bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from heedful.objectives import REGISTRY, bind
+from heedful.types import UserError
+
+COUPLED = {
+    "a mean over the batch": ("Pairs", "-F.logsigmoid(view.margin).mean().reshape(1)", "sum of each one's"),
+    "a mean taken off": ("Singles", "(view.log_ratio - view.log_ratio.mean()) ** 2", "sum of each one's"),
+    "weights from the model": (
+        "Pairs",
+        "Term(-F.logsigmoid(view.margin), view.chosen.mean_logps.detach().exp())",
+        "known before",
+    ),
+    "tokens chosen by the model": ("Tokens", "-view.logps[view.logps.detach() < -1]", "known before"),
+}
+
+
+def written(path: Path, view: str, values: str, before: str = "") -> str:
+    """The name of an objective in a file of its own."""
+    path.write_text(
+        "import torch.nn.functional as F\n"
+        f"from heedful.objectives.reduce import Term, whole_step\nfrom heedful.objectives.views import {view}\n\n\n"
+        f"{before}\ndef mine(view: {view}):\n    return {values}\n"
+    )
+    return f"{path}:mine"
+
+
+@pytest.mark.parametrize(("view", "values", "why"), COUPLED.values(), ids=COUPLED)
+def test_an_objective_that_couples_examples_is_refused_unless_it_says_so(
+    view: str, values: str, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=why) as refusal:
+        bind(written(tmp_path / "mine.py", view, values), {})
+    assert "@whole_step" in str(refusal.value)
+    bind(written(tmp_path / "whole.py", view, values, "@whole_step"), {})
+
+
+def test_weights_that_depend_on_the_data_alone_are_fine(tmp_path: Path) -> None:
+    bind(written(tmp_path / "mine.py", "Singles", "Term(-view.seq_logps, view.reward.abs())"), {})
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_objective_of_ours_fits_packs(name: str) -> None:
+    bind(name, {})
