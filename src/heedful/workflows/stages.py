@@ -58,7 +58,8 @@ class Stages:
         self.echo(f"{name} …")
         start = time.monotonic()
         work()
-        self.seconds[name] = (before or 0.0) + time.monotonic() - start
+        # Rounded as it is stored, so that a report made again says the same to the last digit.
+        self.seconds[name] = round((before or 0.0) + time.monotonic() - start, 2)
         self._write(name, digest, done=True, seconds=self.seconds[name])
         self.echo(f"{name}: {self.seconds[name]:.1f} s")
 
@@ -76,7 +77,7 @@ class Stages:
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part")
-        aside.write_text(json.dumps({"digest": digest, "done": done, "seconds": round(seconds, 2)}), encoding="utf-8")
+        aside.write_text(json.dumps({"digest": digest, "done": done, "seconds": seconds}), encoding="utf-8")
         aside.replace(path)
 
     def _path(self, name: str) -> Path:
