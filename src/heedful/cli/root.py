@@ -72,6 +72,9 @@ def make_app(words: Sequence[str]) -> App:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line `words` (sys.argv without the program) and return the exit status."""
     words = list(sys.argv[1:] if words is None else words)
+    # GNU's OpenMP threads wait by turning in place, for very long; on a machine that is shared they then keep from work
+    # the very threads they wait for (a small model trains several times slower).  A thousand turns cost nothing alone.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     signal.signal(signal.SIGTERM, _terminate)
     try:
         _refuse_unknown_command(words)
