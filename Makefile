@@ -12,7 +12,7 @@ QUICK := not slow and not processes and not browser and not real_data
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench readme
+.PHONY: help setup demo test check bench answers soak readme
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -34,6 +34,12 @@ check: $(READY) ## style, types, layers and the quick tests, before a commit
 
 bench: $(BENCH) ## side by side with TRL and with the bare model; needs a quiet machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+answers: $(BENCH) ## train objectives to optima that are known in closed form
+	$(BIN)/python -m benchmarks.known_answers $(ARGS)
+
+soak: $(BENCH) ## kill and resume a run at random moments for ten minutes; ARGS="--minutes 60" is longer
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 readme: $(READY) ## rewrite the parts of the README that are made from the code
 	$(BIN)/python docs/write_readme.py

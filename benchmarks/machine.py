@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 from typing import Any
 
 BUSY = 0.5
@@ -15,6 +16,9 @@ def machine(threads: int) -> dict[str, Any]:
     from heedful.training.environment import environment
 
     facts = environment(threads)
+    facts["platform"] = (
+        f"{platform.system()}-{platform.machine()}"  # the kernel's build says more of whose machine it is
+    )
     facts["packages"] = {**facts["packages"], "trl": importlib.metadata.version("trl")}
     git = facts.pop("git")
     facts["commit"] = git and git["commit"]

@@ -45,8 +45,9 @@ class Row:
         if self.met(value):
             verdict = "met"
         else:
-            off = abs(value - self.target) / self.target
-            verdict = f"missed by {100 * off:.0f} %" + (f": {reasons[self.key]}" if self.key in reasons else "")
+            off = 100 * abs(value - self.target) / self.target
+            verdict = f"missed by {off:{'.0f' if off >= 1 else '.1f'}} %"
+            verdict += f": {reasons[self.key]}" if self.key in reasons else ""
         return f"| {self.work} | {sign} {self.spelled(self.target)} | {measured} | {verdict} |"
 
     def spelled(self, value: float) -> str:
@@ -126,7 +127,7 @@ def is_busy(facts: Mapping[str, Any]) -> bool:
 
 def newest(folder: Path = RESULTS) -> dict[str, Any] | None:
     """The latest result; their names begin with the date."""
-    paths = sorted(folder.glob("*.json"))
+    paths = sorted(folder.glob("2*.json"))
     return json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
 
 
