@@ -1,5 +1,7 @@
 """What an objective may return, what it is found to need, and how mistakes in one's own are told."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,6 +75,27 @@ def test_a_selected_batch_reads_on_behalf_of_the_whole():
     batch = toy_batch()
     _ = Pairs(batch).chosen.reward
     assert batch.read == {"chosen", "reward"}
+
+
+def test_the_advantage_is_what_the_reward_is_above_the_value():
+    singles = Singles(toy_batch())
+    # rewards 1, -1, 0.5, 0 above values 0.2, 0.2, -0.1, -0.1
+    assert singles.advantage.tolist() == pytest.approx([0.8, -1.2, 0.6, 0.1])
+    assert singles.batch.read == {"reward", "value"}
+
+
+def test_no_weight_is_a_weight_of_one():
+    weight = torch.tensor([2.0, float("nan"), 0.0, 1.0])
+    batch = toy_batch()
+    batch = replace(batch, responses={**batch.responses, "weight": weight})
+    assert Singles(batch).weight.tolist() == [2.0, 1.0, 0.0, 1.0]
+
+
+def test_collisions_carry_no_gradient_and_divergences_do():
+    batch = toy_batch()
+    batch.tokens["sum_p2"].requires_grad_()
+    assert not Tokens(batch).sum_p2.requires_grad
+    assert Tokens(batch).kl.requires_grad
 
 
 def test_select_takes_the_right_tokens():

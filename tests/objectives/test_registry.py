@@ -48,3 +48,47 @@ def test_weights_that_depend_on_the_data_alone_are_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_objective_of_ours_fits_packs(name: str) -> None:
     bind(name, {})
+
+
+CRITIC = """
+def mine(singles: Singles, *, critic: float = 1.0):
+    advantage = singles.reward - singles.sum(singles.values{policy})
+    terms = {{
+        "loss": Term(-advantage * singles.seq_logps),
+        "critic": Term((singles.values - {target}) ** 2, over="tokens", trainee="{trainee}"),
+    }}
+    return terms
+"""
+
+
+def critic(path: Path, policy: str = ".detach()", target: str = "1.0", trainee: str = "value_head") -> str:
+    """The name of an objective with a term for the policy and one for the value head."""
+    head = "from heedful.objectives.reduce import Term\nfrom heedful.objectives.views import Singles\n"
+    path.write_text(head + CRITIC.format(policy=policy, target=target, trainee=trainee))
+    return f"{path}:mine"
+
+
+def test_a_term_may_train_the_value_head(tmp_path: Path) -> None:
+    assert bind(critic(tmp_path / "mine.py"), {}).trainees == {"policy", "value_head"}
+    assert bind("dpo", {}).trainees == {"policy"}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"trainee": "reward_critic"}, "'critic' trains 'reward_critic', but a run trains policy or value_head"),
+        ({"policy": ""}, "'loss' trains the policy, but its gradient reaches 'values', which is the value_head's"),
+        ({"target": "singles.logps"}, "'critic' trains the value_head, but its gradient reaches 'logps'"),
+        ({"trainee": "policy"}, "'critic' trains the policy, but its gradient reaches 'values'"),
+    ],
+    ids=["unknown", "value head moved by the policy's term", "policy moved by the critic's", "critic unnamed"],
+)
+def test_what_trains_another_than_it_says_is_refused(change: dict[str, str], why: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=why):
+        bind(critic(tmp_path / "mine.py", **change), {})
+
+
+def test_values_that_nothing_trains_are_refused(tmp_path: Path) -> None:
+    values = "-(view.reward - view.sum(view.values.detach())) * view.seq_logps"
+    with pytest.raises(UserError, match="reads values, but no term trains the value head"):
+        bind(written(tmp_path / "mine.py", "Singles", values), {})

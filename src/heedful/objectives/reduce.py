@@ -22,21 +22,25 @@ from heedful.objectives.views import Batch, Lists, MissingColumn, Pairs, Singles
 
 VIEWS: dict[str, type[View]] = {view.__name__: view for view in (Tokens, Singles, Pairs, Lists)}
 
+POLICY, VALUE_HEAD = "policy", "value_head"
+TRAINEES = {POLICY: frozenset({"logps", "entropy", "kl", "scores"}), VALUE_HEAD: frozenset({"values"})}
+"""Whose parameters a term may train, and through which columns: what reaches one trainee never moves the other."""
+
 
 @dataclass(frozen=True)
 class Term:
     """One named part of a loss.
 
-    values: unreduced, one a unit.
+    values: unreduced, one a unit, in the order of the units.
     weights: how much each unit counts (default 1); may depend on the data, never on the model's outputs.
     over: what a unit is: tokens, responses, pairs or groups; the view's own unit if left out.
-    trainee: whose parameters it trains.
+    trainee: whose parameters it trains: `policy` or `value_head`.
     """
 
     values: Float[Tensor, " U"]
     weights: Float[Tensor, " U"] | None = None
     over: str | None = None
-    trainee: str = "policy"
+    trainee: str = POLICY
 
     @property
     def weight_sum(self) -> Float[Tensor, ""]:
@@ -110,6 +114,11 @@ class Objective:
         return self.stateful or getattr(self.function, "whole_step", False)
 
     @property
+    def trainees(self) -> frozenset[str]:
+        """Whose parameters its terms train: the policy's, and for some a value head's."""
+        return trainees(self)
+
+    @property
     def stateful(self) -> bool:
         """Whether it takes and returns running state."""
         return "state" in inspect.signature(self.function).parameters
@@ -159,6 +168,8 @@ def as_outcome(result: Any, unit: str) -> Outcome:
             raise ValueError(
                 f"term {name!r} has {term.values.numel()} values but {term.weights.numel()} weights; give one a value"
             )
+        if term.trainee not in TRAINEES:
+            raise ValueError(f"term {name!r} trains {term.trainee!r}, but a run trains {' or '.join(TRAINEES)}")
         full[name] = Term(term.values, term.weights, term.over or unit, term.trainee)
     return Outcome(full, {k: v.detach() for k, v in metrics.items()}, state)
 
@@ -185,12 +196,15 @@ def toy_batch(*, absent: frozenset[str] = frozenset()) -> Batch:
     tokens = {
         "logps": logps.requires_grad_(),
         "ref_logps": -torch.linspace(2.0, 0.3, num_tokens, dtype=torch.float64),
-        "entropy": torch.linspace(0.5, 1.5, num_tokens, dtype=torch.float64),
+        "entropy": torch.linspace(0.5, 1.5, num_tokens, dtype=torch.float64, requires_grad=True),
+        "sum_p2": torch.linspace(0.1, 0.6, num_tokens, dtype=torch.float64),
         "values": torch.linspace(-0.2, 0.8, num_tokens, dtype=torch.float64, requires_grad=True),
+        "kl": torch.linspace(0.05, 0.4, num_tokens, dtype=torch.float64, requires_grad=True),
     }
     rows = {
         "scores": torch.tensor([0.7, -0.4, 0.1, -0.2], dtype=torch.float64, requires_grad=True),
         "reward": torch.tensor([1.0, -1.0, 0.5, 0.0], dtype=torch.float64),
+        "value": torch.tensor([0.2, 0.2, -0.1, -0.1], dtype=torch.float64),
         "cost": torch.tensor([-1.0, 1.0, -0.5, 0.5], dtype=torch.float64),
         "desirable": torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64),
         "chosen": torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64),
@@ -223,6 +237,40 @@ def needs(objective: Objective) -> frozenset[str]:
     if not any(term.values.requires_grad for term in outcome.terms.values()):
         raise ValueError(f"{objective.name} returns values without a gradient: nothing would be trained")
     return frozenset(batch.read)
+
+
+def trainees(objective: Objective) -> frozenset[str]:
+    """Whose parameters its terms train, found by calling it once on a toy batch.
+
+    Raises ValueError for a term whose gradient reaches another trainee than its own, for values that no term trains,
+    and if nothing trains the policy.
+    """
+    batch = toy_batch()
+    terms = objective(batch, {name: torch.zeros((), dtype=torch.float64) for name in objective.statistics}).terms
+    leaves = {
+        name: column for name, column in [*batch.tokens.items(), *batch.responses.items()] if column.requires_grad
+    }
+    for name, term in terms.items():
+        if not term.values.requires_grad:
+            continue
+        grads = torch.autograd.grad(term.values.sum(), list(leaves.values()), allow_unused=True, retain_graph=True)
+        reached = {column for column, grad in zip(leaves, grads, strict=True) if grad is not None}
+        if foreign := sorted(reached - TRAINEES[term.trainee]):
+            owner = next(trainee for trainee, columns in TRAINEES.items() if foreign[0] in columns)
+            raise ValueError(
+                f"its term {name!r} trains the {term.trainee}, but its gradient reaches {foreign[0]!r}, which is the "
+                f"{owner}'s: detach that column there, or give it a term of its own with trainee={owner!r}"
+            )
+    trained = frozenset(term.trainee for term in terms.values())
+    if POLICY not in trained:
+        raise ValueError("no term of it trains the policy")
+    if ("values" in batch.read) != (VALUE_HEAD in trained):
+        raise ValueError(
+            "it reads values, but no term trains the value head that gives them"
+            if "values" in batch.read
+            else "a term trains the value head, but nothing reads its values"
+        )
+    return trained
 
 
 def uncountable(objective: Objective) -> str | None:

@@ -59,12 +59,13 @@ def _from_file(path: Path, function_name: str) -> Callable:
 def bind(name: str, settings: Mapping[str, Any]) -> Objective:
     """An objective with its (already validated) settings, tried once on a toy batch.
 
-    Raises UserError if it cannot be called, returns something that is not unreduced values, trains nothing, or couples
-    examples without saying so.
+    Raises UserError if it cannot be called, returns something that is not unreduced values, trains nothing or what no
+    run trains, or couples examples without saying so.
     """
     objective = Objective(name, get(name), dict(settings))
     try:
         needs(objective)
+        _ = objective.trainees
         reason = uncountable(objective)
     except UserError:
         raise

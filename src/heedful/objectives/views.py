@@ -3,7 +3,7 @@
 Axes: `N` trained response tokens, `B` responses, `P` pairs, `G` prompts (groups).  Tokens lie flat, response after
 response; responses lie prompt after prompt.  Log-probabilities are in nats.
 
-Per-token columns (N,): `logps`, and where the objective reads them `ref_logps`, `entropy`, `values`.
+Per-token columns (N,): `logps`, and where the objective reads them `ref_logps`, `entropy`, `sum_p2`, `values`, `kl`.
 Per-response columns (B,): `scores` from a scalar head, and whatever the data carries (`reward`, `desirable`, …).
 A column that is not there raises `MissingColumn`; a view records what was read, which is how the loop learns what an
 objective needs (see `reduce.needs`).
@@ -21,11 +21,14 @@ from torch import Tensor
 
 from heedful.maths import segment_sum
 
-TOKEN_OUTPUTS = frozenset({"logps", "entropy", "values"})
+TOKEN_OUTPUTS = frozenset({"logps", "entropy", "sum_p2", "values", "kl"})
 """Columns per trained token that the trained model's forward gives."""
 
 OUTPUTS = TOKEN_OUTPUTS | {"scores"}
 """All columns that the forward gives; everything else is data, or was computed before training (`ref_logps`)."""
+
+TOKEN_COLUMNS = TOKEN_OUTPUTS | {"ref_logps"}
+"""All columns that have a number for every trained token."""
 
 
 class MissingColumn(KeyError):
@@ -107,6 +110,27 @@ class View:
         """Entropy of the policy's next-token distribution at each trained token, nats."""
         return self.batch.token("entropy")
 
+    @property
+    def sum_p2(self) -> Float[Tensor, " N"]:
+        """Σ_v π(v)² over the vocabulary at each trained token: the probability that two draws agree.  No gradient."""
+        return self.batch.token("sum_p2").detach()
+
+    @property
+    def values(self) -> Float[Tensor, " N"]:
+        """The value head's estimate of the return from just before each trained token, in the reward's units.
+
+        Its gradient reaches the value head alone: it belongs in a `Term(…, trainee="value_head")`, detached elsewhere.
+        """
+        return self.batch.token("values")
+
+    @property
+    def kl(self) -> Float[Tensor, " N"]:
+        """KL(π‖π_ref) of the next-token distributions, over the whole vocabulary, at each trained token, nats.
+
+        With gradient.  The reference model runs beside the policy in every forward.
+        """
+        return self.batch.token("kl")
+
 
 class Tokens(View):
     """Every trained token on its own."""
@@ -157,6 +181,21 @@ class Singles(View):
     def reward(self) -> Float[Tensor, " B"]:
         """The response's reward, in the data's own units."""
         return self.batch.response("reward")
+
+    @property
+    def value(self) -> Float[Tensor, " B"]:
+        """Value of the prompt: the reward that the reference policy is expected to get on it, in the reward's units."""
+        return self.batch.response("value")
+
+    @property
+    def advantage(self) -> Float[Tensor, " B"]:
+        """How much better the response is than the reference policy's usual one: reward minus value."""
+        return self.reward - self.value
+
+    @property
+    def weight(self) -> Float[Tensor, " B"]:
+        """How much the data says a response counts, 1 where it says nothing.  Every term is weighted by it already."""
+        return torch.nan_to_num(self.batch.response("weight"), nan=1.0)
 
     @property
     def scores(self) -> Float[Tensor, " B"]:
