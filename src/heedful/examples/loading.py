@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from heedful.config.suggest import did_you_mean
-from heedful.examples.conversation import RowError, SkipRow
 from heedful.examples.hub import parse_hub_name
 from heedful.examples.mixture import MixtureItem, draw, parse_mixture
 from heedful.examples.readers import READERS, Reader, detect, find, registry
-from heedful.examples.sources import exists, near_path, open_source
+from heedful.examples.readers.reader import Asked, at, examples_of
+from heedful.examples.rows import OriginRow
+from heedful.examples.shape import Dropped
+from heedful.examples.sources import exists, near_path, open_source, split_of
 from heedful.types import Example, UserError
 
 
 @dataclass
 class SourceReport:
-    """What became of one source: rows = examples + dropped; `taken` of the examples went into the mixture."""
+    """What became of one source; `taken` of the examples went into the mixture.
+
+    rows = examples + dropped, but for readers to which rows belong together (trees, dialogues).
+    """
 
     source: str
     readers: list[str] = field(default_factory=list)
@@ -90,7 +96,7 @@ def load_with_report(
             continue
         source = SourceReport(str(item))
         report.sources.append(source)
-        own = list(_read_item(item, split, known, reader, source))
+        own = list(_read_item(item, Asked(split, seed), known, reader, source))
         if not own:
             raise UserError(f"{item} holds no example{_reasons(source)}.")
         taken = draw(len(own), item, index, seed).tolist()
@@ -102,10 +108,15 @@ def load_with_report(
 
 
 def read(
-    where: str, *, split: str = "train", readers: Mapping[str, Reader] = READERS, reader: str | None = None
+    where: str,
+    *,
+    split: str = "train",
+    seed: int = 0,
+    readers: Mapping[str, Reader] = READERS,
+    reader: str | None = None,
 ) -> Iterator[Example]:
     """The Examples of one source, one after the other: a file, folder, hub name or a user's reader."""
-    return _read_item(MixtureItem(where), split, readers, reader, SourceReport(where))
+    return _read_item(MixtureItem(where), Asked(split, seed), readers, reader, SourceReport(where))
 
 
 def _reasons(source: SourceReport) -> str:
@@ -115,12 +126,12 @@ def _reasons(source: SourceReport) -> str:
 
 
 def _read_item(
-    item: MixtureItem, split: str, known: Mapping[str, Reader], default: str | None, report: SourceReport
+    item: MixtureItem, asked: Asked, known: Mapping[str, Reader], default: str | None, report: SourceReport
 ) -> Iterator[Example]:
     named = known.get(item.name) if not exists(item.name) else None
     if named is not None and named.rows is not None:
-        rows = enumerate(named.rows(split, item.path), start=1)
-        yield from _convert(((f"{item.name}: row {n}", row) for n, row in rows), named, known, report)
+        rows = enumerate(named.rows(asked.split, item.path), start=1)
+        yield from _convert(((f"{item.name}: row {n}", row) for n, row in rows), named, known, report, asked)
         return
     where = item.path if named else item.name
     if where is None:
@@ -130,8 +141,8 @@ def _read_item(
     if named is None and not exists(where) and parse_hub_name(where) is None:
         raise UserError(_no_source(where, known))
     chosen = named or (find(default, known) if default else None)
-    rows, report.note = open_source(where, split, documents=chosen is not None and chosen.name == "text")
-    yield from _convert(rows, chosen, known, report)
+    rows, report.note = open_source(where, asked.split, documents=chosen is not None and chosen.name == "text")
+    yield from _convert(rows, chosen, known, report, Asked(split_of(where, asked.split), asked.seed))
 
 
 def _no_reader(item: MixtureItem, known: Mapping[str, Reader]) -> str:
@@ -149,29 +160,37 @@ def _no_source(where: str, known: Mapping[str, Reader]) -> str:
 
 
 def _convert(
-    rows: Iterator[tuple[str, Any]], reader: Reader | None, known: Mapping[str, Reader], report: SourceReport
+    rows: Iterator[tuple[str, Any]],
+    reader: Reader | None,
+    known: Mapping[str, Reader],
+    report: SourceReport,
+    asked: Asked,
 ) -> Iterator[Example]:
-    """Rows to Examples.  Without a reader the first row of every file chooses one."""
+    """Rows to Examples, a stretch of rows of one reader after the other."""
+    for chosen, stretch in groupby(_with_reader(rows, reader, known, report), key=lambda found: found[0]):
+        for item in examples_of(chosen, (row for _, row in stretch), asked):
+            reason = item.reason if isinstance(item, Dropped) else _half_a_character(item)
+            if reason is not None:
+                report.drop(reason, item.origin or "an unknown row")
+            elif isinstance(item, Example):
+                report.examples += 1
+                yield item
+
+
+def _with_reader(
+    rows: Iterator[tuple[str, Any]], reader: Reader | None, known: Mapping[str, Reader], report: SourceReport
+) -> Iterator[tuple[Reader, OriginRow]]:
+    """Each row with its reader.  Where none was named, the first row of every file chooses one."""
     chosen, file = reader, None
     for origin, row in rows:
         report.rows += 1
-        try:
-            if reader is None and (chosen is None or _file(origin) != file):
+        if reader is None and (chosen is None or _file(origin) != file):
+            with at(origin):
                 file, chosen = _file(origin), detect(row, known)
-            assert chosen is not None
-            if chosen.name not in report.readers:
-                report.readers.append(chosen.name)
-            example = chosen.convert(row)
-            _check_unicode(example)
-        except SkipRow as reason:
-            report.drop(str(reason), origin)
-            continue
-        except RowError as error:
-            raise UserError(f"{origin}: {error}.") from None
-        if example.origin is None:
-            example.origin = origin
-        report.examples += 1
-        yield example
+        assert chosen is not None
+        if chosen.name not in report.readers:
+            report.readers.append(chosen.name)
+        yield chosen, (origin, row)
 
 
 def _file(origin: str) -> str:
@@ -179,11 +198,12 @@ def _file(origin: str) -> str:
     return origin.rpartition(":")[0] or origin
 
 
-def _check_unicode(example: Example) -> None:
-    """JSON can hold halves of characters, which no tokenizer takes."""
+def _half_a_character(example: Example) -> str | None:
+    """Why an example is left out whose JSON held halves of characters, which no tokenizer takes."""
     for messages in (example.prompt, *(response.messages for response in example.responses)):
         for message in messages:
             try:
                 message.content.encode()
             except UnicodeEncodeError:
-                raise SkipRow("a text with half a character (a lone surrogate)") from None
+                return "a text with half a character (a lone surrogate)"
+    return None

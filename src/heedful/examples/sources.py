@@ -28,6 +28,13 @@ def open_source(where: str, split: str, *, documents: bool = False) -> tuple[Ite
     return hub_rows(hub, split)
 
 
+def split_of(where: str, asked: str) -> str:
+    """The split that is read of `where`: the one its name ends in (`#test`), or else the one asked for."""
+    path, chosen = _local(where)
+    hub = parse_hub_name(where) if path is None else None
+    return chosen or (hub.split if hub else None) or asked
+
+
 def exists(where: str) -> bool:
     """Whether `where` (with or without a `#split`) is a file or folder here."""
     return _local(where)[0] is not None

@@ -6,7 +6,23 @@ from collections.abc import Iterable, Mapping
 
 from heedful.config.suggest import did_you_mean
 from heedful.examples.conversation import RowError, SkipRow
-from heedful.examples.readers import alpaca, documents, hh, own, safe_rlhf, trl
+from heedful.examples.readers import (
+    alpaca,
+    atomic,
+    documents,
+    halos,
+    hh,
+    knowledge,
+    lol,
+    oasst,
+    own,
+    reddit,
+    safe_rlhf,
+    shp,
+    stack_exchange,
+    trl,
+    ultra,
+)
 from heedful.examples.readers.reader import Reader
 from heedful.examples.readers.user import load_user_reader
 from heedful.examples.rows import Row
@@ -21,6 +37,20 @@ READERS: dict[str, Reader] = {
         hh.RAW,
         safe_rlhf.PKU,
         safe_rlhf.RAW_SAMPLE,
+        shp.SHP,
+        oasst.OASST,
+        oasst.OASST_EN,
+        halos.HALOS,
+        ultra.BINARISED,
+        ultra.ARMORM,
+        ultra.ARMORM_ALL,
+        ultra.CHAT,
+        stack_exchange.STACK_EXCHANGE,
+        lol.LOL,
+        atomic.ATOMIC,
+        reddit.REDDIT,
+        knowledge.WIZARD,
+        knowledge.FAITHDIAL,
         alpaca.ALPACA,
         trl.PREFERENCE,
         trl.UNPAIRED,

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from heedful.examples.conversation import RowError, kind
-from heedful.examples.rows import Row
-from heedful.types import Example
+from heedful.examples.conversation import RowError, SkipRow, kind
+from heedful.examples.rows import OriginRow, Row
+from heedful.examples.shape import Dropped
+from heedful.types import Example, UserError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asks of a source, for the readers to which it matters.
+
+    split: `train`, `eval` or a split's own name.  seed: of a reader's draws.
+    """
+
+    split: str = "train"
+    seed: int = 0
+
+    @property
+    def is_train(self) -> bool:
+        return self.split.startswith("train")
+
+
+Gather = Callable[[Iterable[OriginRow], Asked], Iterator[Example | Dropped]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +41,8 @@ class Reader:
     declines: why it cannot read a row with these columns; None where it can (used for detection).
     convert: one row to one Example; raises RowError for a malformed row, SkipRow for one that holds no example.
     rows: for a user's reader, (split, path) to whatever it yields; None for readers of files and hub data sets.
+    gather: all rows of a source to Examples and what it leaves out, for readers to which rows belong together, or of
+        which a row holds several Examples; None where `convert` says it all.
     """
 
     name: str
@@ -28,6 +50,48 @@ class Reader:
     declines: Callable[[Row], str | None]
     convert: Callable[[Any], Example]
     rows: Callable[[str, str | None], Iterable[Any]] | None = None
+    gather: Gather | None = None
+
+
+def examples_of(reader: Reader, rows: Iterable[OriginRow], asked: Asked) -> Iterator[Example | Dropped]:
+    """The Examples of a source's rows in the reader's way, and what it leaves out.  UserError for a malformed row."""
+    return (reader.gather or one_by_one(reader.convert))(rows, asked)
+
+
+def one_by_one(convert: Callable[[Any], Example]) -> Gather:
+    """Every row by itself."""
+
+    def gather(rows: Iterable[OriginRow], asked: Asked) -> Iterator[Example | Dropped]:
+        for origin, row in rows:
+            try:
+                with at(origin):
+                    example = convert(row)
+            except SkipRow as reason:
+                yield Dropped(origin, str(reason))
+                continue
+            if example.origin is None:
+                example.origin = origin
+            yield example
+
+    return gather
+
+
+@contextmanager
+def at(origin: str) -> Iterator[None]:
+    """A malformed row in the block ends in a UserError that begins with its file and line."""
+    try:
+        yield
+    except RowError as error:
+        raise UserError(f"{origin}: {error}.") from None
+
+
+def in_files_only(reader: str) -> Callable[[Any], Example]:
+    """The `convert` of a reader whose rows say something only together."""
+
+    def convert(row: Any) -> Example:
+        raise RowError(f"rows of {reader} belong together, and are read from files and hub data sets only")
+
+    return convert
 
 
 def lacks(row: Row, *columns: str) -> str | None:

@@ -97,7 +97,7 @@ def _unpaired(row: Row) -> Example:
 
 
 def _preference(row: Row) -> Example:
-    prompt, chosen, rejected = _pair(row)
+    prompt, chosen, rejected = split_pair(row)
     responses = [
         Response(answer, reward=_first_number(row, f"score_{which}", f"reward_{which}"))
         for which, answer in (("chosen", chosen), ("rejected", rejected))
@@ -115,7 +115,7 @@ def _first_number(row: Row, *columns: str) -> float | None:
     return next((value for value in (number(row, column) for column in columns) if value is not None), None)
 
 
-def _pair(row: Row) -> tuple[list[Message], list[Message], list[Message]]:
+def split_pair(row: Row) -> tuple[list[Message], list[Message], list[Message]]:
     """(prompt, chosen, rejected), the prompt taken out of the two answers where they repeat it or it is implicit."""
     first, second = cell(row, "chosen"), cell(row, "rejected")
     if is_conversation(first) != is_conversation(second):
