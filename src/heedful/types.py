@@ -6,8 +6,12 @@ K > 2 a ranking or the samples of an online step.  Labels hang on the response, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+Echo = Callable[[str], None]
+"""Where lines for a person go."""
 
 TEXT = "text"
 """Role of a message that is rendered verbatim, outside any chat template (plain prompts, completions, documents)."""

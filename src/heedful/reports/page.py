@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from heedful.types import UserError
+from heedful.examples.io import replacing
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,8 @@ def write_report(path: Path | str, title: str, sections: Sequence[Section], *, l
         f'<meta name="color-scheme" content="light dark"><style>{STYLE}</style></head>'
         f"<body><header><h1>{escape(title)}</h1>{lead}<nav>{links}</nav></header><main>{body}</main></body></html>\n"
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
+    with replacing(path) as aside:
         aside.write_text(page, encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as error:
-        raise UserError(f"The report {path} cannot be written: {error.strerror or error}.") from error
     return path
 
 

@@ -14,8 +14,8 @@ from heedful.types import RunError
 CPU_TOKENS, GPU_TOKENS = 4096, 32768
 """Packs beyond these gain no speed: on a CPU they only leave the cache, on a GPU the kernels are already full."""
 
-BYTES_PER_PARAMETER = 16
-"""Weight, gradient and two moments, in fp32."""
+WEIGHT_BYTES, TRAINED_BYTES = 4, 12
+"""Of a parameter in fp32: itself; and where it is trained, its gradient and two moments besides."""
 
 
 def free_memory_bytes(device: torch.device) -> int:
@@ -59,16 +59,21 @@ def bytes_per_token(config: Any, checkpointing: bool) -> int:
     return 4 * (kept + 14 * width)
 
 
+def state_bytes(num_parameters: int, num_trained: int) -> int:
+    """Memory of the weights and of what an optimizer with two moments adds to those it trains."""
+    return WEIGHT_BYTES * num_parameters + TRAINED_BYTES * num_trained
+
+
 def choose_tokens_per_pack(
-    longest: int, num_parameters: int, model_config: Any, device: torch.device, world: int, *, checkpointing: bool
+    longest: int, state: int, model_config: Any, device: torch.device, world: int, *, checkpointing: bool
 ) -> int:
     """The largest useful budget that takes at most half of the memory left after weights and optimizer.
 
-    longest: tokens of the longest example, which must fit.  world: processes that share this machine's memory when
-    it is the CPU's.
+    longest: tokens of the longest example, which must fit.  state: `state_bytes` of the run.  world: processes that
+    share this machine's memory when it is the CPU's.
     """
     free = free_memory_bytes(device) // (world if device.type == "cpu" else 1)
-    room = max(0, free - BYTES_PER_PARAMETER * num_parameters) // 2
+    room = max(0, free - state) // 2
     affordable = room // bytes_per_token(model_config, checkpointing)
     cap = GPU_TOKENS if device.type == "cuda" else CPU_TOKENS
     return max(longest, min(cap, affordable // 128 * 128))

@@ -8,11 +8,13 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from heedful.examples.io import replacing
 
 VOLATILE = ("time_s", "tokens_per_s", "peak_memory_bytes")
 """Metrics that two equal runs may differ in."""
@@ -28,9 +30,8 @@ class MetricsFile:
         """
         self.path = path
         kept = [] if resume_step is None else [row for row in read_metrics(path) if row["step"] <= resume_step]
-        aside = path.with_suffix(".tmp")
-        aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        os.replace(aside, path)
+        with replacing(path) as aside:
+            aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
 
     @staticmethod
@@ -71,6 +72,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget the most memory that was in use: another run begins in this process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):  # Linux alone can forget; elsewhere the earlier run's peak stays a lower bound
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory_bytes(device: torch.device) -> int:

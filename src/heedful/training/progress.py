@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
-INTERVAL_S = 5.0
+from heedful.types import Echo
 
-Echo = Callable[[str], None]
-"""Where the main process's lines go."""
+INTERVAL_S = 5.0
 
 
 class Progress:

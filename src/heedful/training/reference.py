@@ -22,8 +22,8 @@ from heedful.tokens.packs import build_pack
 from heedful.tokens.planning import sequential_packs
 from heedful.tokens.store import TokenStore
 from heedful.training.engine import without_gradient
-from heedful.training.progress import Echo
 from heedful.training.world import World
+from heedful.types import Echo
 
 TOKENS_PER_PACK = 4096
 """Fixed, so that the packs, and with them the last bits of the result, depend on nothing but the data."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from heedful.config import TrainConfig
+from heedful.examples.io import replacing
 from heedful.types import RunError, UserError
 
 TRACKER_FILE = "tracker.json"
@@ -76,9 +77,8 @@ def run_id(out: Path) -> str:
     """The id under which trackers know the run of this folder: made once, then read."""
     path = out / TRACKER_FILE
     if not path.exists():
-        aside = path.with_suffix(".tmp")
-        aside.write_text(json.dumps({"id": uuid.uuid4().hex}) + "\n", encoding="utf-8")
-        os.replace(aside, path)
+        with replacing(path) as aside:
+            aside.write_text(json.dumps({"id": uuid.uuid4().hex}) + "\n", encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))["id"]
 
 

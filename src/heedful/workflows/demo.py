@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from heedful.types import Example, RunError, UserError
+from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.stages import Stages
 
 METHODS = ("dpo", "kto")
 LEAST_PAIRS = 16
 """With fewer there is nothing to hold out for the reward model, and nothing to learn."""
-Echo = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from heedful.rollouts.logprobs import sequence_logps
 from heedful.rollouts.settings import SamplingSettings
 from heedful.tokens import Template
 from heedful.training.progress import INTERVAL_S, duration
-from heedful.types import Example, Rollout, UserError
+from heedful.types import Echo, Example, Rollout, UserError
 
-Echo = Callable[[str], None]
 TRIED_PROMPTS, TRIED_TOKENS = 16, 16
 """What a dry run samples to learn how fast this machine is."""
 
@@ -28,6 +27,7 @@ def sample(
     data: str,
     out: Path | str,
     *,
+    control: str | None = None,
     device: str = "auto",
     dry_run: bool = False,
     echo: Echo = print,
@@ -37,6 +37,7 @@ def sample(
 
     model: hub name, folder, run folder or checkpoint.  data: anything `heed train data=` takes; its responses are not
     used, and a prompt that occurs several times is asked once.  settings: those of `rollouts.sample`.
+    control: the control token to end the prompts with, empty for none; None takes the one the model was saved with.
     dry_run: only say what would be sampled and how long that takes.  echo: where progress lines go.
 
     Raises UserError for a mistake in any of them.
@@ -47,9 +48,9 @@ def sample(
     if not prompts:
         raise UserError(f"{data} has no prompt to answer.")
     if dry_run:
-        _describe(model, prompts, out, device_of(device), settings, echo)
+        _describe(model, prompts, out, control, device_of(device), settings, echo)
         return Path(out)
-    examples = sample_examples(model, prompts, device=device, echo=echo, **settings)
+    examples = sample_examples(model, prompts, control=control, device=device, echo=echo, **settings)
     write_jsonl(examples, out)
     return Path(out)
 
@@ -59,6 +60,7 @@ def sample_examples(
     prompts: list[Example],
     *,
     logps_of: str | None = None,
+    control: str | None = None,
     device: str = "auto",
     echo: Echo = print,
     **settings: Any,
@@ -70,7 +72,7 @@ def sample_examples(
     """
     loaded = load_policy(model, device=device_of(device))
     total = len(prompts) * settings.get("samples_per_prompt", 1)
-    sampled = _sampled(loaded, prompts, want_logps=logps_of is not None, **settings)
+    sampled = _sampled(loaded, prompts, control, want_logps=logps_of is not None, **settings)
     rollouts = in_order(with_progress(sampled, total, "answers", echo))
     answered = to_examples(rollouts, source=model)
     if logps_of is not None:
@@ -94,14 +96,20 @@ def with_progress(items: Iterable[Any], total: int, what: str, echo: Echo) -> It
             echo(f"{done:,} of {total:,} {what}  {duration((now - began) / done * (total - done))} left")
 
 
-def _sampled(loaded: Loaded, prompts: list[Example], **settings: Any) -> Iterator[Rollout]:
-    template = Template.load(loaded.tokenizer)
+def _sampled(loaded: Loaded, prompts: list[Example], control: str | None, **settings: Any) -> Iterator[Rollout]:
+    template = Template.load(loaded.tokenizer, control=control)
     names = [prompt.origin or f"prompt {index}" for index, prompt in enumerate(prompts)]
     return sample_prompts(loaded.model, template, [e.prompt for e in prompts], names=names, **settings)
 
 
 def _describe(
-    model: str, prompts: list[Example], out: Path | str, device: str, settings: dict[str, Any], echo: Echo
+    model: str,
+    prompts: list[Example],
+    out: Path | str,
+    control: str | None,
+    device: str,
+    settings: dict[str, Any],
+    echo: Echo,
 ) -> None:
     asked = SamplingSettings(**{name: value for name, value in settings.items() if name != "max_prompt_length"})
     loaded = load_policy(model, device=device)
@@ -111,6 +119,7 @@ def _describe(
         _sampled(
             loaded,
             prompts[:TRIED_PROMPTS],
+            control,
             **{**settings, "max_new_tokens": min(TRIED_TOKENS, asked.max_new_tokens)},
         )
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from heedful import __version__
+from heedful.examples.io import replacing
 
 FOLDER = "stages"
 
@@ -75,10 +76,8 @@ class Stages:
 
     def _write(self, name: str, digest: str, *, done: bool, seconds: float) -> None:
         path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".part")
-        aside.write_text(json.dumps({"digest": digest, "done": done, "seconds": seconds}), encoding="utf-8")
-        aside.replace(path)
+        with replacing(path) as aside:
+            aside.write_text(json.dumps({"digest": digest, "done": done, "seconds": seconds}), encoding="utf-8")
 
     def _path(self, name: str) -> Path:
         return self.out / FOLDER / f"{name.replace(' ', '-')}.json"
