@@ -195,7 +195,7 @@ def toy_batch(*, absent: frozenset[str] = frozenset()) -> Batch:
     logps = -torch.linspace(0.2, 2.0, num_tokens, dtype=torch.float64)
     tokens = {
         "logps": logps.requires_grad_(),
-        "ref_logps": -torch.linspace(2.0, 0.3, num_tokens, dtype=torch.float64),
+        "ref_logps": -torch.linspace(1.4, 0.5, num_tokens, dtype=torch.float64).square(),
         "entropy": torch.linspace(0.5, 1.5, num_tokens, dtype=torch.float64, requires_grad=True),
         "sum_p2": torch.linspace(0.1, 0.6, num_tokens, dtype=torch.float64),
         "values": torch.linspace(-0.2, 0.8, num_tokens, dtype=torch.float64, requires_grad=True),
@@ -212,6 +212,7 @@ def toy_batch(*, absent: frozenset[str] = frozenset()) -> Batch:
         "rank": torch.tensor([1.0, 2.0, 1.0, 2.0], dtype=torch.float64),
         "weight": torch.ones(4, dtype=torch.float64),
         "margin": torch.zeros(4, dtype=torch.float64),
+        "prompt_desirability": torch.tensor([0.8, 0.8, 0.4, 0.4], dtype=torch.float64),
     }
     return Batch(
         lengths,
