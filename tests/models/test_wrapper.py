@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from heedful.models import PackedModel, attention, load_policy, save, to_tensors
+from heedful.models.heads import lm_head
+from heedful.models.logprobs import ReferenceStates
 from tests.fakes import save_tiny_model, tiny_model
-from tests.models.packs import assert_same_gradients, gradients, make_pack, plain_logps
+from tests.models.packs import assert_same_gradients, gradients, make_pack, plain_logps, rows_of
 
 
 def _packed(arch: str = "llama", **settings) -> PackedModel:
@@ -22,6 +24,8 @@ def test_wanting_nothing_or_nonsense_is_our_mistake():
         _packed()(pack, frozenset())
     with pytest.raises(AssertionError, match="unknown"):
         _packed()(pack, {"logits"})
+    with pytest.raises(AssertionError, match="a divergence has a reference"):
+        _packed()(pack, {"kl"})
     with pytest.raises(AssertionError, match="value head"):
         _packed()(pack, {"values"})
 
@@ -52,6 +56,31 @@ def test_values_are_read_where_the_token_is_predicted():
     # Both responses of a tree begin at the prompt's last token, so their first values are the same.
     first, second = (pack.response_of == 0).nonzero()[0], (pack.response_of == 1).nonzero()[0]
     assert values[first] == values[second]
+
+
+@pytest.mark.parametrize(("arch", "tied"), [("llama", True), ("gemma2", True), ("gpt_neox", False), ("cohere", True)])
+def test_the_divergence_is_that_of_the_plain_models(arch: str, tied: bool):
+    """Soft-caps, scales and tied heads included, in value and in gradient, of which the reference gets none."""
+    policy, reference, pack = (
+        _packed(arch, tie_word_embeddings=tied),
+        _packed(arch, seed=1, tie_word_embeddings=tied),
+        make_pack(),
+    )
+    states = reference(to_tensors(pack), {"states"})["states"]
+    kl = policy(to_tensors(pack), {"kl"}, ReferenceStates(states, lm_head(reference.inner)))["kl"]
+
+    def plain(model: PackedModel) -> torch.Tensor:
+        model.inner.set_attn_implementation("eager")
+        found = [model.inner(input_ids=ids[None]).logits[0, prompt - 1 : -1] for ids, prompt in rows_of(pack)]
+        model.inner.set_attn_implementation(attention.NAME)
+        return torch.cat(found).log_softmax(-1)
+
+    logps = plain(policy)
+    wanted = (logps.exp() * (logps - plain(reference).detach())).sum(-1)
+    assert torch.allclose(kl, wanted, atol=1e-5)
+    weights = torch.linspace(-1, 1, len(kl))
+    assert_same_gradients(gradients(policy, kl, weights), gradients(policy, wanted, weights), 1e-4)
+    assert all(p.grad is None for p in reference.parameters())
 
 
 def test_a_pack_says_what_its_trees_say_alone():

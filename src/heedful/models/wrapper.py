@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from heedful.models import attention, padded
 from heedful.models.batch import PackTensors
 from heedful.models.heads import base_of, layers_of, lm_head, score_head, trunk_of
-from heedful.models.logprobs import token_stats
+from heedful.models.logprobs import ReferenceStates, token_stats
 
-WANTS = frozenset({"logps", "entropy", "sum_p2", "values", "scores"})
+WANTS = frozenset({"logps", "entropy", "sum_p2", "kl", "values", "scores", "states"})
 
 
 class PackedModel(nn.Module):
@@ -57,14 +57,19 @@ class PackedModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def forward(self, pack: PackTensors, wants: Collection[str]) -> dict[str, Tensor]:
+    def forward(
+        self, pack: PackTensors, wants: Collection[str], reference: ReferenceStates | None = None
+    ) -> dict[str, Tensor]:
         """What objectives read of a pack, float32 (float64 from a float64 model), with gradients.
 
-        wants, any of: `logps`, `entropy`, `sum_p2`, `values`, each (N,), at the trained response tokens (in nats; the
-        value of token t is read where t is predicted); `scores` (B,), read at each response's last token.
+        wants, any of: `logps`, `entropy`, `sum_p2`, `kl`, `values`, each (N,), at the trained response tokens (in nats;
+        the value of token t is read where t is predicted); `scores` (B,), read at each response's last token; `states`
+        (N, D), what the output head reads, as it is.
+        reference: the states of the model that `kl` is the divergence from, on the same pack.
         """
         assert wants, "a forward that nobody wants anything of"
         assert set(wants) <= WANTS, f"unknown: {set(wants) - WANTS}"
+        assert ("kl" in wants) == (reference is not None), "a divergence has a reference"
         if self.frame is not None:
             assert set(wants) == {"scores"}, f"an encoder only scores, it cannot give {set(wants)}"
             with self._autocast(pack):
@@ -81,17 +86,19 @@ class PackedModel(nn.Module):
         if "values" in wants:
             assert self.value_head is not None, "values of a model without a value head"
             out["values"] = self.value_head(_wide(states))[:, 0]
-        if {"logps", "entropy", "sum_p2"} & set(wants):
+        if {"logps", "entropy", "sum_p2", "kl", "states"} & set(wants):
             states = states if self.compute_dtype is None else states.to(self.compute_dtype)
+        if {"logps", "entropy", "sum_p2", "kl"} & set(wants):
             stats = token_stats(
                 states,
                 lm_head(self.inner),
                 pack.ids[pack.targets],
                 entropy="entropy" in wants,
                 sum_p2="sum_p2" in wants,
+                reference=reference,
             )
             out |= {name: value for name, value in stats._asdict().items() if name in wants}
-        return out
+        return out | {"states": states} if "states" in wants else out
 
     def _states(self, pack: PackTensors) -> tuple[Tensor, Tensor, Tensor]:
         """Final hidden states as rows, and which rows predict the trained tokens and end the responses."""
