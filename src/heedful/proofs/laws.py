@@ -29,12 +29,19 @@ SCALES = (0.0, 1.0, 100.0, 1000.0)
 DESCENT = ("raises the better", "lowers the worse")
 """The laws that speak of better and worse responses."""
 
+_UNTOUCHED_WEIGHT = {"gradient of its value": "no gradient flows through its weight, as published"}
+
+HELD_STILL = {"gradient of its value": "importance weights and advantages carry no gradient, as published"}
+
 EXEMPT: dict[str, dict[str, str]] = {
-    "discopop": dict.fromkeys(
-        DESCENT,
-        "its authors show a dip at small negative margins, where it asks for less",
-    ),
+    "discopop": dict.fromkeys(DESCENT, "its authors show a dip at small negative margins, where it asks for less"),
     "apo_down": {"raises the better": "it lowers both by design where the chosen is likelier than under the reference"},
+    "csft": {"lowers the worse": "it imitates both, each after its own control token"},
+    "ppo_offline": {
+        **dict.fromkeys(DESCENT, "it follows advantages, which its value head decides"),
+        "gradient of its value": "no gradient flows through its advantages, as published",
+    },
+    **dict.fromkeys(("r_gold", "r_lol", "a_lol", "a_lol_seq"), _UNTOUCHED_WEIGHT),
 }
 """Objective → law → why it does not hold there."""
 
