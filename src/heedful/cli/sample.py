@@ -27,13 +27,18 @@ def sample(
     max_prompt_length: Annotated[
         int | None, Parameter(help="leave out a prompt's oldest turns beyond this many tokens; without, it is refused")
     ] = None,
+    control: Annotated[
+        str | None,
+        Parameter(help="control token to end the prompts with, as '<|bad|>'; without, the one saved with the model"),
+    ] = None,
     dry_run: Annotated[bool, Parameter(help="say what would be sampled and how long it takes", negative="")] = False,
 ) -> None:
     """Sample answers of a model to the prompts of a file.
 
-    Example:
+    Examples:
 
       heed sample runs/dpo prompts.jsonl --samples-per-prompt 4 --dry-run
+      heed sample runs/csft prompts.jsonl --control '<|bad|>'
     """
     from heedful.workflows.sampling import sample as run
 
@@ -48,6 +53,7 @@ def sample(
         top_k=top_k,
         seed=seed,
         max_prompt_length=max_prompt_length,
+        control=control,
         dry_run=dry_run,
     )
     if not dry_run:

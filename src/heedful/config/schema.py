@@ -11,12 +11,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Auto = Literal["auto"]
 Count = Annotated[int, Gt(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Gt(0), Lt(1)]
+
+
+def _words(entry: Any) -> Any:
+    return {key: str(value) for key, value in entry.items()} if isinstance(entry, dict) else entry
+
+
+Source = Annotated[dict[str, str], BeforeValidator(_words)]
+"""An item of a mixture spelled out: {name, proportion, path}."""
+Data = str | Source | list[str | Source]
 
 
 class _Schema(BaseModel):
@@ -58,6 +67,51 @@ class LoraConfig(_Schema):
     )
 
 
+class RewardConfig(_Schema):
+    """How one source of rewards counts in their sum.  A bare number is the weight: `rewards: {pep8: 1}`."""
+
+    weight: float = Field(1.0, description="what its reward is multiplied by; below 0 turns it round")
+    normalize: bool | Literal["sigmoid"] = Field(
+        False, description="true: to mean 0 and deviation 1 over the training data; sigmoid: into 0 to 1"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weight_alone(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | RewardConfig) else {"weight": value}
+
+
+class ValueFitConfig(_Schema):
+    """How the value of the reference policy is estimated for `value=reference` and `value=data`."""
+
+    prompts: Annotated[int, Ge(8)] = Field(
+        512, description="most prompts to learn from; more is truer and takes longer"
+    )
+    samples: Count = Field(4, description="answers of the reference to each of them; more is truer and takes longer")
+    max_new_tokens: Count = Field(128, description="most tokens of such an answer")
+    temperature: Annotated[float, Ge(0)] = Field(1.0, description="of these answers; 0 takes the likeliest token")
+    folds: Annotated[int, Ge(3)] = Field(
+        5, description="parts of the prompts; each is valued by heads that have not seen it"
+    )
+    epochs: Count = Field(
+        50, description="most passes of a head; the best on prompts that it does not train on is kept"
+    )
+    lr: Positive = Field(3e-4, description="learning rate of a head")
+    range: tuple[float, float] | None = Field(
+        None, description="lowest and highest value; null: of the rewards it learns from; the published is [0, max]"
+    )
+
+    @field_validator("range")
+    @classmethod
+    def _upwards(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("must rise, as [0, 1]")
+        return value
+
+
+DEFAULT_FIT = ValueFitConfig.model_validate({})
+
+
 class TrainConfig(_Schema):
     """The settings of `heed train`."""
 
@@ -68,11 +122,11 @@ class TrainConfig(_Schema):
     model: str = Field(
         min_length=1, description="the model to start from: hub name (name@revision), folder, run folder or checkpoint"
     )
-    data: str | list[str] = Field(
+    data: Data = Field(
         description="feedback: file, folder, hub name, or a mixture NAME[:PROPORTION[:PATH]], or a list of them"
     )
     out: str = Field("", description="run folder to write; default runs/OBJECTIVE-MODEL")
-    eval_data: str | list[str] | None = Field(None, description="data to evaluate on, written like `data`")
+    eval_data: Data | None = Field(None, description="data to evaluate on, written like `data`")
     eval_fraction: Share | None = Field(
         None, description="share of the prompts of `data` held out to evaluate on; instead of `eval_data`"
     )
@@ -107,6 +161,31 @@ class TrainConfig(_Schema):
     )
     prefer: Literal["human", "reward"] = Field(
         "human", description="what decides the better response of a pair: the human's verdict or the reward column"
+    )
+
+    # rewards, values, and what is drawn by them
+    rewards: dict[str, RewardConfig] | None = Field(
+        None,
+        description="where rewards come from: scorers and reward models with their weights, as pep8 or {pep8: 1, "
+        "models/rm: {weight: 0.5, normalize: true}}; data is the column of the data; null: that column alone",
+    )
+    value: str | None = Field(
+        None,
+        description="value of a prompt under the reference, which a_lol takes off the reward: reference samples and "
+        "scores its answers, data learns from the rewards of the data, else a file of heed value; null: a column",
+    )
+    value_fit: ValueFitConfig = Field(
+        DEFAULT_FIT, description="how value=reference and value=data are estimated: {prompts, samples, …}"
+    )
+    sampling: Literal["uniform", "good_priority", "good_random", "all_priority"] = Field(
+        "uniform",
+        description="uniform: each example once an epoch; good_priority draws the better responses, all_priority all, "
+        "with replacement and in proportion to what is above 0 of `sampling_by`; good_random evenly among those. An "
+        "epoch is as many draws as responses can be drawn; `steps` is taken as it is",
+    )
+    sampling_by: Literal["advantage", "reward"] | None = Field(
+        None,
+        description="what the other samplings go by; null: the advantage if the objective reads values, else reward",
     )
 
     # the optimizer
@@ -175,9 +254,13 @@ class TrainConfig(_Schema):
     )
     keep: Count = Field(2, description="how many of the latest checkpoints stay")
     keep_best: str | None = Field(
-        None, description="also keep the checkpoint best by a metric: min:eval/loss or max:eval/NAME"
+        None,
+        description="also keep the checkpoint best by a metric: min:eval/loss or max:eval/NAME; with `eval_every` the "
+        "model it starts from takes part, as step 0",
     )
-    eval_every: Count | None = Field(None, description="steps between evaluations; null: only at the end")
+    eval_every: Positive | None = Field(
+        None, description="steps between evaluations, or a share of an epoch if below 1; null: only at the end"
+    )
     eval_samples: Annotated[int, Ge(0)] = Field(
         0, description="how many evaluation prompts are answered at every evaluation, into samples.jsonl"
     )
@@ -200,16 +283,30 @@ class TrainConfig(_Schema):
 
     @field_validator("data", "eval_data")
     @classmethod
-    def _something_named(cls, value: str | list[str] | None) -> str | list[str] | None:
+    def _something_named(cls, value: Data | None) -> Data | None:
         if value is not None and (not value or not all(value)):
             raise ValueError("must name a file, folder, hub name or mixture")
         return value
+
+    @field_validator("rewards", mode="before")
+    @classmethod
+    def _one_source_alone(cls, value: Any) -> Any:
+        if value == "" or value == {}:
+            raise ValueError("must name a scorer or reward model; leave it out for the reward column of the data")
+        return {value: 1.0} if isinstance(value, str) else value
 
     @field_validator("warmup")
     @classmethod
     def _share_or_count(cls, value: float) -> float:
         if value >= 1 and not value.is_integer():
             raise ValueError("must be a share of the steps below 1, or a whole number of steps")
+        return value
+
+    @field_validator("eval_every")
+    @classmethod
+    def _share_or_steps(cls, value: float | None) -> float | None:
+        if value is not None and value >= 1 and not value.is_integer():
+            raise ValueError("must be a share of an epoch below 1, or a whole number of steps")
         return value
 
     @field_validator("keep_best")
@@ -242,6 +339,12 @@ class TrainConfig(_Schema):
             raise ValueError("eval_samples needs an evaluation set: give eval_data or eval_fraction")
         if self.eval_samples and self.engine == "fsdp2":
             raise ValueError("eval_samples needs the whole model in one process, and engine=fsdp2 shards it; use ddp")
+        if self.sampling == "uniform" and self.sampling_by is not None:
+            raise ValueError("sampling_by has no effect on sampling=uniform; name another sampling, or leave it out")
+        if self.sampling != "uniform" and self.batch_unit == "tokens":
+            raise ValueError(f"sampling={self.sampling} draws responses one by one; use batch_unit=responses")
+        if self.value not in ("reference", "data") and self.value_fit != DEFAULT_FIT:
+            raise ValueError("value_fit has an effect on value=reference and value=data only; leave it out")
         if self.keep_best is not None and not evaluates:
             raise ValueError("keep_best needs an evaluation set: give eval_data or eval_fraction")
         if self.keep_best is not None and self.checkpoint_every is None:

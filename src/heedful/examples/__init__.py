@@ -2,7 +2,7 @@
 
 load, load_with_report, read        from `data=` to Examples
 parse_mixture, split_by_prompt      mixtures and splits
-to_demonstrations, to_pairs, to_singles, to_lists, attach_mismatched     the shapes of the objectives' views
+to_demonstrations, to_pairs, to_singles, to_separate, to_lists, attach_mismatched    the shapes of views
 write_jsonl, read_jsonl, write_parquet, read_parquet                     our own schema, lossless
 export                              our schema or TRL's formats
 READERS, registry, detect           the readers
@@ -16,7 +16,7 @@ from heedful.examples.loading import LoadReport, SourceReport, load, load_with_r
 from heedful.examples.mismatched import attach_mismatched
 from heedful.examples.mixture import MixtureItem, parse_mixture
 from heedful.examples.readers import READERS, Reader, detect, registry
-from heedful.examples.shape import Dropped, Shaped, to_demonstrations, to_lists, to_pairs, to_singles
+from heedful.examples.shape import Dropped, Shaped, to_demonstrations, to_lists, to_pairs, to_separate, to_singles
 from heedful.examples.splits import prompt_key, split_by_prompt
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "to_demonstrations",
     "to_lists",
     "to_pairs",
+    "to_separate",
     "to_singles",
     "write_jsonl",
     "write_parquet",

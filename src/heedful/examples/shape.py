@@ -224,6 +224,17 @@ def _unlabelled(example: Example, prefer: Prefer) -> str:
     return _unjudged(example, prefer)
 
 
+def to_separate(examples: Sequence[Example]) -> Shaped:
+    """Every response an Example of its own, with its labels."""
+    return Shaped(
+        [
+            _with_responses(example, [response], [k])
+            for example in examples
+            for k, response in enumerate(example.responses)
+        ]
+    )
+
+
 # lists
 
 

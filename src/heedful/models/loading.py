@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from heedful.models import attention
+from heedful.models.added_tokens import add_rows
 from heedful.models.folders import (
     base_of_adapter,
     digest_of,
@@ -29,6 +31,7 @@ from heedful.models.probe import Verdict, check_padded, probe
 from heedful.models.quiet import quiet
 from heedful.models.tokenizers import load_tokenizer
 from heedful.models.wrapper import PackedModel
+from heedful.tokens.control import add_tokens
 from heedful.types import UserError
 
 Kind = Literal["lm", "score"]
@@ -66,6 +69,7 @@ def load_policy(
     trust_remote_code: bool = False,
     gradient_checkpointing: bool = False,
     seed: int = 0,
+    added_tokens: Sequence[str] = (),
 ) -> Loaded:
     """Load a causal language model, or a model that scores (one number per response), for training.
 
@@ -73,6 +77,7 @@ def load_policy(
     dtype: `fp32`; `bf16` computes in bfloat16 on float32 weights; `fp64` for comparisons.
     lora: settings of new adapters (r, alpha, targets).  adapter: a PEFT folder to continue instead.
     gradient_checkpointing: recompute activations in the backward pass.  seed: of new weights (adapters, score head).
+    added_tokens: special tokens that tokenizer and model get if they lack them (see `added_tokens.add_rows`).
     Dropout is off.  Raises UserError for whatever is wrong with the folder, before its weights load.
     """
     path = resolve(name, trust_remote_code=trust_remote_code)
@@ -88,11 +93,18 @@ def load_policy(
         raise UserError(f"adapter={adapter} holds no adapter_config.json, so it is not a PEFT adapter")
     written, files = read_json(Path(path) / "config.json"), weight_files(path)
     tokenizer = load_tokenizer(adapter or path, trust_remote_code=trust_remote_code)
+    spelled = add_tokens(tokenizer, added_tokens)
+    if spelled and (lora is not None or adapter is not None):
+        raise UserError(
+            f"{path} has no embeddings for {', '.join(added_tokens)}, and adapters cannot learn new ones; train all "
+            "weights (lora=null), or start from a model that has these tokens"
+        )
     config = _load_config(path, written, kind, tokenizer, trust_remote_code)
 
     attention.register()
     inner = _load_weights(path, files, config, kind, dtype, trust_remote_code, seed)
     silence_dropout(inner)
+    add_rows(inner, spelled)
     _check_vocabulary(tokenizer, inner, path)
     inner.to(device)  # pyright: ignore[reportArgumentType]
     frame = None

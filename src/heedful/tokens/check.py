@@ -112,7 +112,7 @@ def moving_boundary(data: Data) -> Iterator[str]:
         row = int(data.store.example_rows[e])
         if row in data.truncated_rows:
             continue
-        ids = data.store.prompt_tokens(e).tolist()
+        ids = [*data.store.prompt_tokens(e).tolist(), *data.template.control_ids]
         if ids != data.template.encode_prompt(_prompt_of(data, e)):
             yield data.store.origin(e)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from heedful.types import Example, Response
+from heedful.types import Example, Response, UserError
 
 NAN = float("nan")
 
@@ -15,6 +15,16 @@ def _number(value: float | bool | None) -> float:
 
 def _is(index: int | None, k: int) -> float:
     return NAN if index is None else float(index == k)
+
+
+def _probability(example: Example, response: Response, name: str) -> float:
+    """A probability that the row gives in a column of its own, of the response or of the whole example."""
+    value = response.extra.get(name, example.extra.get(name))
+    if value is None:
+        return NAN
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UserError(f"{example.origin}: {name}={value!r} must be a probability, a number from 0 to 1.")
+    return float(value)
 
 
 COLUMNS: dict[str, Callable[[Example, Response, int], float]] = {
@@ -29,6 +39,7 @@ COLUMNS: dict[str, Callable[[Example, Response, int], float]] = {
     "safer": lambda example, response, k: _is(example.safer, k),
     "margin": lambda example, response, k: _number(example.margin),
     "strength": lambda example, response, k: _number(example.strength),
+    "prompt_desirability": lambda example, response, k: _probability(example, response, "prompt_desirability"),
     "mismatched": lambda example, response, k: float(bool(response.extra.get("mismatched", False))),
 }
 """Name to value of response `k` of an example.  Absent labels are NaN; labels of the example are repeated on each."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from heedful.examples.shape import Dropped
+from heedful.tokens.control import CONTROL
 from heedful.tokens.encoded import EncodedExample, EncodedResponse
 from heedful.tokens.masks import token_ends, trained_mask, trained_spans
 from heedful.tokens.templates import PromptTokens, Template, cut_left
@@ -23,9 +24,13 @@ class Unfit(Exception):
 class _Job:
     row: int
     turns: Turns
+    controls: list[str | None]
+    """The control token of each response."""
     dropped_turns: int = 0
     prompt: str = ""
     wholes: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+    """What each response is tokenised as: the whole conversation, or control token and answer, which never merge."""
 
 
 def encode(
@@ -49,7 +54,7 @@ def encode(
         if isinstance(turns, str):
             done[row] = turns
         else:
-            jobs.append(_Job(row, turns))
+            jobs.append(_Job(row, turns, _controls(template, example)))
     encoder = _Encoder(template, max_length, max_prompt_length)
     while jobs:
         again = []
@@ -65,12 +70,23 @@ def encode(
     return results
 
 
+def _controls(template: Template, example: Example) -> list[str | None]:
+    """The control token of each response: its own, or the template's, if it has one."""
+    if template.control is None:
+        assert all(CONTROL not in response.extra for response in example.responses), "a template without control tokens"
+        return [None] * len(example.responses)
+    return [response.extra.get(CONTROL, template.control) for response in example.responses]
+
+
 class _Encoder:
     """Renders and tokenises jobs; gives back the finished, the reason, or the job with a turn less to try again."""
 
     def __init__(self, template: Template, max_length: int, max_prompt_length: int | None):
         self.template, self.max_length = template, max_length
-        self.max_prompt_length = max_length if max_prompt_length is None else max_prompt_length
+        limit = max_length if max_prompt_length is None else max_prompt_length
+        # A control token is the prompt's last, though it rides with the response.
+        self.num_controls = len(template.control_ids)
+        self.max_prompt_length = limit - self.num_controls
 
     def run(self, jobs: list[_Job]):
         reasons: dict[int, str] = {}
@@ -79,7 +95,7 @@ class _Encoder:
                 self._render(job)
             except Unfit as unfit:
                 reasons[i] = str(unfit)
-        texts = {text: 0 for i, job in enumerate(jobs) if i not in reasons for text in (job.prompt, *job.wholes)}
+        texts = {text: 0 for i, job in enumerate(jobs) if i not in reasons for text in (job.prompt, *job.bodies)}
         tokens = dict(zip(texts, self.template.vocabulary.encode(list(texts)), strict=True))
         for i, job in enumerate(jobs):
             try:
@@ -99,6 +115,10 @@ class _Encoder:
             job.wholes = [self._until_end(whole) for whole in job.wholes]
         if not all(whole.startswith(job.prompt) for whole in job.wholes):
             raise Unfit("the template renders the prompt differently when the answer follows")
+        job.bodies = [
+            whole if control is None else control + whole[len(job.prompt) :]
+            for whole, control in zip(job.wholes, job.controls, strict=True)
+        ]
 
     def _until_end(self, whole: str) -> str:
         """Cut what follows the end-of-turn token (or the last answer, where there is none)."""
@@ -115,21 +135,24 @@ class _Encoder:
         turns = job.turns
         prompt = self.template.prompt_tokens(job.prompt, tokens[job.prompt], verbatim=turns.verbatim)
         item = EncodedExample(np.array(prompt.all, np.int32), [], job.row, job.dropped_turns)
-        for k, whole in enumerate(job.wholes):
-            item.responses.append(self._response(job, prompt, k, whole, tokens[whole], item))
+        for k, body in enumerate(job.bodies):
+            item.responses.append(self._response(job, prompt, k, tokens[body], item))
         if len(item.prompt_ids) <= self.max_prompt_length and item.longest <= self.max_length:
             return [item]
         return self._shorten(job, prompt, item)
 
     def _response(
-        self, job: _Job, prompt: PromptTokens, k: int, whole: str, body: list[int], item: EncodedExample
+        self, job: _Job, prompt: PromptTokens, k: int, body: list[int], item: EncodedExample
     ) -> EncodedResponse:
         template, turns, flags = self.template, job.turns, job.turns.trained[k]
+        whole, control = job.wholes[k], job.controls[k]
         if not any(flags):
             raise Unfit("a response has no trained turn")
         n, start = len(prompt.ids), len(job.prompt) - prompt.cut.characters
         shared: int | None = n  # tokens of the whole that are not the response's; None if it was tokenised apart
-        if body[:n] != prompt.ids:
+        if control is not None:
+            ids = body
+        elif body[:n] != prompt.ids:
             ids = template.boundary.apart(prompt.ids, whole[start:], body)
             if ids is None:
                 raise Unfit("the tokenizer cannot part the answer from its prompt")
@@ -145,8 +168,14 @@ class _Encoder:
             spans = trained_spans(template, turns.prompt, turns.responses[k], flags, whole, start)
             if spans is None:
                 raise Unfit("the turns to train on cannot be found in the rendered conversation")
-            ends = token_ends(template.vocabulary, whole, start, prompt.ids, ids, shared)
+            if control is not None:
+                ends = [end - len(control) + start for end in template.vocabulary.encode_with_ends(job.bodies[k])[1]]
+            else:
+                ends = token_ends(template.vocabulary, whole, start, prompt.ids, ids, shared)
             trained = trained_mask(ends, spans)
+        if control is not None:
+            assert ids[0] in template.vocabulary.special_ids
+            trained[0] = False
         ended = ids[-1:] == [template.eos_id] or (not turns.verbatim and ids[-1:] == [template.stop_ids[0]])
         if not ended:
             ids, trained = [*ids, template.eos_id], np.append(trained, flags[-1])
@@ -167,17 +196,21 @@ class _Encoder:
             return [replace(item, prompt_ids=np.array(kept, np.int32), cut_tokens=len(item.prompt_ids) - len(kept))]
         shorter = without_oldest(job.turns)
         if shorter is not None:
-            return _Job(job.row, shorter, job.dropped_turns + 1)
+            return _Job(job.row, shorter, job.controls, job.dropped_turns + 1)
         if len(item.prompt_ids) > self.max_prompt_length:
-            limit = "max_prompt_length" if self.max_prompt_length < self.max_length else "max_length"
-            raise Unfit(f"its last turn alone is longer than {limit}={self.max_prompt_length}")
+            most = self.max_prompt_length + self.num_controls
+            limit = "max_prompt_length" if most < self.max_length else "max_length"
+            raise Unfit(f"its last turn alone is longer than {limit}={most}")
         raise Unfit(f"its answer does not fit in max_length={self.max_length}")
 
     def _chunks(self, item: EncodedExample) -> list[EncodedExample]:
-        """A document in pieces of `max_length`, each behind the same first token; nothing is left out."""
-        whole, size = item.responses[0], self.max_length - len(item.prompt_ids)
-        starts = range(0, len(whole.ids), size)
-        pieces = [EncodedResponse(whole.ids[i : i + size], whole.trained[i : i + size]) for i in starts]
+        """A document in pieces of `max_length`, each behind the same first tokens; nothing is left out."""
+        whole, num = item.responses[0], self.num_controls
+        size = self.max_length - len(item.prompt_ids) - num
+        pieces = [
+            EncodedResponse(*(np.concatenate([part[:num], part[i : i + size]]) for part in (whole.ids, whole.trained)))
+            for i in range(num, len(whole.ids), size)
+        ]
         return [
             replace(item, responses=[piece], chunk=chunk, num_chunks=len(pieces)) for chunk, piece in enumerate(pieces)
         ]

@@ -14,6 +14,7 @@ from heedful.examples.io import replacing
 from heedful.examples.shape import Dropped, Shaped
 from heedful.tokens.check import Data, check
 from heedful.tokens.columns import labels_of
+from heedful.tokens.control import CONTROL
 from heedful.tokens.encoded import EncodedExample
 from heedful.tokens.report import DataReport, Finding
 from heedful.tokens.store import META, VERSION, TokenStore
@@ -21,7 +22,7 @@ from heedful.tokens.templates import Template
 from heedful.tokens.turns import TrainOn
 from heedful.types import Example, Message
 
-ENCODING = 1
+ENCODING = 2
 """Part of every cache key; raise it when the same input would give other tokens."""
 BLOCK = 1024
 REPORT = "report.json"
@@ -150,7 +151,7 @@ def _report(
 def _key(examples: Sequence[Example], template: Template, settings: dict[str, Any]) -> str:
     """32 hexadecimal digits that name the store: of everything that decides its content."""
     digest = hashlib.blake2b(digest_size=16)
-    state = [ENCODING, VERSION, template.source, template.vocabulary.digest(), settings]
+    state = [ENCODING, VERSION, template.chat_template, template.vocabulary.digest(), settings]
     digest.update(json.dumps(state, sort_keys=True).encode())
     for example in examples:
         digest.update(json.dumps(_content(example)).encode())
@@ -161,5 +162,7 @@ def _content(example: Example) -> list[Any]:
     def spelled(messages: list[Message]) -> list[Any]:
         return [[message.role, message.content, message.trained] for message in messages]
 
-    responses = [[spelled(r.messages), labels_of(example, r, k)] for k, r in enumerate(example.responses)]
+    responses = [
+        [spelled(r.messages), r.extra.get(CONTROL), labels_of(example, r, k)] for k, r in enumerate(example.responses)
+    ]
     return [spelled(example.prompt), responses, example.origin, example.id]

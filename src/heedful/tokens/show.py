@@ -17,9 +17,10 @@ STYLES = {
     "prompt": ("blue", "bright_blue"),
     "trained": ("green", "bright_green"),
     "not trained": ("yellow", "bright_yellow"),
+    "control token": ("magenta", "magenta"),
     "boundary": ("bold red", "bold red"),
 }
-"""Two shades each: neighbouring tokens differ."""
+"""Two shades each, so that neighbouring tokens differ."""
 BOUNDARY = "┃"
 
 
@@ -34,6 +35,7 @@ def legend() -> Text:
 def coloured(item: EncodedExample, template: Template) -> list[Text]:
     """The prompt followed by the first response, then each other response behind the boundary alone.
 
+    A control token is the end of the prompt, and stands before each response it belongs to.
     Newlines are shown as ⏎ before the line breaks; tokens that share a character stand together.
     """
     from rich.text import Text
@@ -46,6 +48,7 @@ def coloured(item: EncodedExample, template: Template) -> list[Text]:
             _append(text, template.vocabulary, [], prompt, ["prompt"] * len(prompt))
         text.append(BOUNDARY, STYLES["boundary"][0])
         names = ["trained" if trained else "not trained" for trained in response.trained]
+        names[: len(template.control_ids)] = ["control token"] * len(template.control_ids)
         _append(text, template.vocabulary, prompt, response.ids.tolist(), names)
         texts.append(text)
     return texts

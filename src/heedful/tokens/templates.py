@@ -1,7 +1,8 @@
 """Chat templates: conversations to tokens and back, the only place that knows how.
 
 Laws: the tokens of a prompt are the same in training and in sampling; prompt tokens and response tokens decode to the
-rendered conversation; a response ends with EOS or the template's end of turn, and nothing after it.
+rendered conversation; a response ends with EOS or the template's end of turn, and nothing after it.  A control token
+stands between the two: the last of the prompt in sampling, the first of the response, untrained, in the store.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from heedful.examples.shape import Dropped
 from heedful.tokens.anatomy import dissect, prompt_text
 from heedful.tokens.boundary import NO_CUT, Boundary, Cut
 from heedful.tokens.builtin import source_of
+from heedful.tokens.control import split_control, with_control
 from heedful.tokens.encoded import EncodedExample
 from heedful.tokens.turns import TrainOn, drop_oldest
 from heedful.tokens.vocabulary import Vocabulary
@@ -38,13 +40,17 @@ class Template:
     """How conversations become tokens for one tokenizer.
 
     name: the built-in's, the file's, `tokenizer` for the tokenizer's own, `strings` for four strings.
-    source: the whole template as Jinja; set `tokenizer.chat_template` to it before saving a model.
+    source: the whole template as Jinja, without a control token.
+    control: the control token that prompts end with in sampling, None for none.
     stop_ids: tokens that end a response, the most usual first.
     """
 
-    def __init__(self, tokenizer: Any, name: str, source: str):
-        self.tokenizer, self.name, self.source = tokenizer, name, source
+    def __init__(self, tokenizer: Any, name: str, source: str, control: str | None = None):
+        self.tokenizer, self.name = tokenizer, name
+        self.source, written = split_control(source)
         self.vocabulary = Vocabulary(tokenizer)
+        self.control = (written if control is None else control) or None
+        self.control_ids = () if self.control is None else (self.vocabulary.special_id(self.control),)
         self.boundary = Boundary(self.vocabulary)
         self.anatomy = dissect(name, self.render, self.boundary)
         stops = (self.anatomy.end_id, self.vocabulary.eos_id)
@@ -56,18 +62,25 @@ class Template:
             )
 
     @staticmethod
-    def load(tokenizer: Any, spec: str | dict[str, str] | None = None) -> Template:
+    def load(tokenizer: Any, spec: str | dict[str, str] | None = None, *, control: str | None = None) -> Template:
         """The template for `tokenizer`.
 
         spec: None for the tokenizer's own (for a base model without one, `plain`); the name of a built-in (`chatml`,
         `safe-rlhf`, `hh`, `alpaca`, `plain`); a Jinja file; or a dict of human_prefix, human_suffix,
         assistant_prefix, assistant_suffix.  Built-ins and strings begin with BOS if the tokenizer puts it before
         plain text; a file and the tokenizer's own must write it themselves, as everywhere.
+        control: the control token that sampling is conditioned on, empty for none; None takes the one that the
+        tokenizer's own template was saved with.
         Raises UserError for a template that does not exist or cannot render a question and its answer, and for a
-        tokenizer without EOS or without a fast version.
+        tokenizer without EOS, without a fast version, or without that control token.
         """
         name, source = source_of(tokenizer, spec, adds_bos=Vocabulary(tokenizer).bos_id is not None)
-        return Template(tokenizer, name, source)
+        return Template(tokenizer, name, source, control)
+
+    @property
+    def chat_template(self) -> str:
+        """The whole template as Jinja, control token included: what is saved with a model."""
+        return with_control(self.source, self.control)
 
     @property
     def eos_id(self) -> int:
@@ -102,10 +115,12 @@ class Template:
         """Cut the tokens `ids` of the rendered prompt `text` back to the stable boundary and put BOS where it belongs.
 
         A chat template writes its BOS itself; a verbatim text gets the one the tokenizer adds; an empty prompt is
-        BOS, or EOS.
+        BOS, or EOS.  Before a control token nothing is cut: text never merges with a special token.
         """
         if not text:
             ids, cut = [], NO_CUT
+        elif self.control_ids:
+            cut = NO_CUT
         else:
             cut = (None if verbatim else self.anatomy.cut) or self.boundary.cut(text, ids)
         kept = list(ids[: len(ids) - cut.tokens])
@@ -135,7 +150,7 @@ class Template:
         return encode(self, examples, train_on=train_on, max_length=max_length, max_prompt_length=max_prompt_length)
 
     def encode_prompt(self, messages: Sequence[Message], *, max_prompt_length: int | None = None) -> list[int]:
-        """The prompt's tokens for sampling, the same that training gives to it.
+        """The prompt's tokens for sampling, the same that training gives to it; the control token is the last.
 
         Raises UserError if the last turn alone is longer than `max_prompt_length`, or the template refuses the prompt.
         """
@@ -147,11 +162,12 @@ class Template:
             except ValueError as error:
                 raise UserError(f"The template {self.name} refuses a prompt: {error}") from None
             prompt = self.prompt_tokens(text, self.vocabulary.encode([text])[0], verbatim=verbatim)
-            tokens = prompt.all
+            tokens = [*prompt.all, *self.control_ids]
             if max_prompt_length is None or len(tokens) <= max_prompt_length:
                 return tokens
             if verbatim:
-                return cut_left(prompt, max_prompt_length, self.vocabulary)
+                room = max_prompt_length - len(self.control_ids)
+                return [*cut_left(prompt, room, self.vocabulary), *self.control_ids]
             shorter = drop_oldest(kept)
             if shorter is None:
                 raise UserError(
@@ -171,10 +187,11 @@ class Template:
         if prompt:
             text = self.prompt_text(prompt)
             before = self.prompt_tokens(text, self.vocabulary.encode([text])[0], verbatim=verbatim)
-            context = before.all
+            context = [*before.all, *self.control_ids]
             remainder = text[len(text) - before.cut.characters :] + ("" if verbatim else self.anatomy.extra)
         else:
-            context, remainder = self._context, self.anatomy.remainder
+            context = self._context
+            remainder = self.anatomy.extra if self.control_ids else self.anatomy.remainder
         answer = self.vocabulary.continuation(context, ids[:end]).removeprefix(remainder)
         return answer if verbatim else answer.removesuffix(self.spelled_end)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
+from heedful.tokens.memory import current_memory
 from heedful.types import UserError
 
 CONTEXT = 8
@@ -38,6 +40,14 @@ class Vocabulary:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, nothing added."""
+        memory = current_memory()
+        return self._encode(texts) if memory is None else memory.encode(texts, self._encode, self._identity)
+
+    @cached_property
+    def _identity(self) -> bytes:
+        return bytes.fromhex(self.digest())
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._ready().encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
@@ -65,6 +75,14 @@ class Vocabulary:
     def token(self, index: int) -> str:
         """How text spells the token."""
         return self.tokenizer.convert_ids_to_tokens(index)
+
+    def special_id(self, token: str) -> int:
+        """The id of a special token.  Raises UserError if the tokenizer has none of that name."""
+        index = self.tokenizer.convert_tokens_to_ids(token)
+        if index is None or index not in self.special_ids or self.token(index) != token:
+            known = ", ".join(sorted(self.token(i) for i in self.special_ids))
+            raise UserError(f"{token} is no special token of the tokenizer; it has {known or 'none'}.")
+        return index
 
     def digest(self) -> str:
         """Of everything that decides which ids a text gets."""

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from heedful.training.loop import BAD_STEPS_FILE, Loop
 from heedful.training.metrics import MetricsFile
 from heedful.training.progress import Progress
 from heedful.training.run_folder import FINAL
-from heedful.training.samples import SampleTable, TrainedPrompts
+from heedful.training.samples import SampleTable, TrainedPrompts, Validate
 from heedful.training.step import StepRunner
 from heedful.training.trackers import make_tracker
 from heedful.training.trainee import Trainee, make_trainee
@@ -52,16 +53,18 @@ class ModelSaver:
 
         def write(path: Path) -> None:
             # Whoever samples from the folder must render prompts as they were rendered here.
-            self.template.tokenizer.chat_template = self.template.source
+            self.template.tokenizer.chat_template = self.template.chat_template
             save(model, self.template.tokenizer, path, state=state)
 
         return write
 
 
-def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.ndarray]]) -> Loop:
+def make_loop(
+    context: Context, module: nn.Module, columns: list[dict[str, np.ndarray]], validate: Validate | None = None
+) -> Loop:
     """The loop of a run, restored from its last checkpoint if it has one.
 
-    columns: what was computed for the tokens of the training and evaluation sets.
+    columns: what was computed for the tokens of the training and evaluation sets.  validate: see `train`.
     """
     config, world, run, sampler = context.config, context.world, context.path, context.sampler
     trainees = {"policy": make_trainee("policy", module, config, sampler.num_steps)}
@@ -98,6 +101,7 @@ def make_loop(context: Context, module: nn.Module, columns: list[dict[str, np.nd
         metrics=metrics,
         tracker=tracker,
         samples=samples,
+        validate=None if validate is None else partial(validate, unwrap(module), context.template),
         collect_model=ModelSaver(module, context.template, world),
         progress=Progress(sampler.num_steps, trainer.step, context.echo),
     )

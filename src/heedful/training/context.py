@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -26,11 +27,11 @@ from heedful.tokens.templates import Template
 from heedful.training import budget
 from heedful.training.data import PreparedData
 from heedful.training.engine import is_adapted, unwrap, wrap
-from heedful.training.progress import Echo
 from heedful.training.reference import reference_logps
 from heedful.training.run_folder import DATA_FILE
+from heedful.training.shaping import control_tokens
 from heedful.training.world import World
-from heedful.types import RunError, UserError
+from heedful.types import Echo, RunError, UserError
 
 
 @dataclass(frozen=True)
@@ -88,20 +89,22 @@ def num_parameters(module: nn.Module, *, trained: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
 
 
-def check_models(config: TrainConfig, tokenizer: Any) -> None:
+def check_models(config: TrainConfig) -> None:
     """Find mistakes about models before the data is prepared, which may take long.
 
     Raises UserError for weights that are missing, and for a reference that reads other tokens than the policy.
     """
     code = config.trust_remote_code
-    weight_files(resolve(config.model, trust_remote_code=code))
+    folder = resolve(config.model, trust_remote_code=code)
+    weight_files(folder)
     if config.adapter is not None:
         weight_files(resolve(config.adapter, setting="adapter"))
     if config.reference is None:
         return
-    folder = resolve(config.reference, trust_remote_code=code, setting="reference")
-    weight_files(folder)
-    if load_tokenizer(folder, trust_remote_code=code).get_vocab() != tokenizer.get_vocab():
+    other = resolve(config.reference, trust_remote_code=code, setting="reference")
+    weight_files(other)
+    own, others = (load_tokenizer(name, trust_remote_code=code).get_vocab() for name in (folder, other))
+    if own != others:
         raise UserError(
             f"reference={config.reference} has another vocabulary than model={config.model}, so their probabilities "
             "cannot be compared; name a reference with the same tokenizer"
@@ -177,6 +180,7 @@ def load_trained_model(config: TrainConfig, objective: Objective, device: torch.
         "trust_remote_code": config.trust_remote_code,
         "gradient_checkpointing": config.gradient_checkpointing,
         "seed": config.seed,
+        "added_tokens": control_tokens(objective),
     }
     return load_policy(**(settings | changed))
 
@@ -204,9 +208,10 @@ def freeze(config: TrainConfig, data: PreparedData, loaded: Loaded, world: World
     longest = max(int(lengths.max()) for store in data.stores for lengths in pack_lengths(store))
     tokens_per_pack: Any = config.tokens_per_pack
     if tokens_per_pack == "auto":
-        checkpointing, size = config.gradient_checkpointing, num_parameters(loaded.model)
+        state = budget.state_bytes(num_parameters(loaded.model), num_parameters(loaded.model, trained=True))
+        checkpointing = config.gradient_checkpointing
         tokens_per_pack = budget.choose_tokens_per_pack(
-            longest, size, loaded.config, world.device, world.size, checkpointing=checkpointing
+            longest, state, loaded.config, world.device, world.size, checkpointing=checkpointing
         )
     if tokens_per_pack < longest:
         raise UserError(
@@ -235,12 +240,18 @@ def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.
     digest, during = context.loaded.digest, contextlib.nullcontext()
     if config.reference is not None:
         other = load_policy(
-            config.reference, dtype=config.dtype, device=world.device, trust_remote_code=config.trust_remote_code
+            config.reference,
+            dtype=config.dtype,
+            device=world.device,
+            trust_remote_code=config.trust_remote_code,
+            added_tokens=control_tokens(context.objective),
         )
         digest, module = other.digest, wrap(other.model, world)
     elif is_adapted(unwrap(module)):
         during = unwrap(module).reference()
     name = f"{digest}-{config.dtype}-{world.device.type}"
+    if controls := control_tokens(context.objective):  # their rows are made from their names, which no digest holds
+        name += f"-{hashlib.blake2b(json.dumps(controls).encode(), digest_size=8).hexdigest()}"
     with during:
         return [
             {"ref_logps": reference_logps(store, module, name, context.cache_dir, world, context.echo)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,26 +9,15 @@ from typing import Any
 import numpy as np
 
 from heedful.config import TrainConfig
-from heedful.examples import (
-    LoadReport,
-    Shaped,
-    attach_mismatched,
-    load_with_report,
-    prompt_key,
-    split_by_prompt,
-    to_demonstrations,
-    to_lists,
-    to_pairs,
-    to_singles,
-)
+from heedful.examples import LoadReport, Shaped, load_with_report, prompt_key, split_by_prompt
 from heedful.objectives.reduce import Objective, needs
-from heedful.objectives.views import OUTPUTS, Lists, Pairs, Tokens
+from heedful.objectives.views import OUTPUTS
 from heedful.tokens.prepare import prepare
 from heedful.tokens.report import DataReport
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
-from heedful.training.progress import Echo
-from heedful.types import Example, UserError
+from heedful.training.shaping import shape
+from heedful.types import Echo, Example, UserError
 
 COMPUTED = OUTPUTS | {"ref_logps"}
 """What the forward or the reference cache gives; everything else an objective reads must be in the data."""
@@ -60,21 +48,6 @@ class PreparedData:
         if self.evaluation_report is not None:
             parts["eval"] = self.evaluation_report.to_json()
         return parts
-
-
-def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig) -> Shaped:
-    """The examples in the form that the objective's view looks at, with mismatched answers where it needs them."""
-    if objective.view is Tokens:
-        shaped = to_demonstrations(examples, prefer=config.prefer)
-    elif objective.view is Pairs:
-        shaped = to_pairs(examples, prefer=config.prefer)
-    elif objective.view is Lists:
-        shaped = to_lists(examples, prefer=config.prefer)
-    elif "desirable" in needs(objective):
-        shaped = to_singles(examples, prefer=config.prefer)
-    else:
-        shaped = Shaped(list(examples))
-    return shaped.then(attach_mismatched, config.seed) if objective.statistics and shaped.examples else shaped
 
 
 def read_data(config: TrainConfig) -> tuple[list[Example], list[Example], dict[str, LoadReport]]:

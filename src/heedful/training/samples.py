@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -18,6 +18,10 @@ from heedful.types import TEXT, Message, UserError
 
 SAMPLES_FILE = "samples.jsonl"
 COLUMNS = ("prompt", "answer", "finished")
+Validate = Callable[[nn.Module, Template], Mapping[str, float]]
+"""What whoever starts a run may hand in to judge the model by its own answers at every evaluation: metrics by name,
+which become `eval/NAME`.  The same model must always give the same numbers, so that a resumed run writes them again."""
+
 MAX_NEW_TOKENS = 128
 """Enough to see how a model speaks; an evaluation should not become a sampling run."""
 
@@ -44,7 +48,7 @@ class TrainedPrompts:
         for row in range(store.num_examples):
             if len(self.ids_of) == num:
                 break
-            ids = store.prompt_tokens(row).tolist()
+            ids = [*store.prompt_tokens(row).tolist(), *template.control_ids]
             self.ids_of.setdefault(self.vocabulary.decode(ids), ids)
 
     def encode_prompt(self, messages: Sequence[Message], *, max_prompt_length: int | None = None) -> list[int]:

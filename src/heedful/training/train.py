@@ -7,12 +7,9 @@ from pathlib import Path
 import torch
 
 from heedful.config import TrainConfig, settings_model
-from heedful.models.folders import resolve
-from heedful.models.loading import load_tokenizer
 from heedful.objectives import bind, get
 from heedful.objectives.reduce import Objective
 from heedful.tokens.packs import pack_lengths
-from heedful.tokens.templates import Template
 from heedful.training import budget
 from heedful.training.assemble import make_loop, save_final
 from heedful.training.checkpoints import last_checkpoint_sentence
@@ -35,19 +32,22 @@ from heedful.training.engine import wrap
 from heedful.training.environment import environment
 from heedful.training.estimate import seconds_of
 from heedful.training.loop import interruption
-from heedful.training.progress import Echo, duration
+from heedful.training.metrics import reset_peak_memory
+from heedful.training.progress import duration
 from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
-from heedful.training.samples import check_samples
+from heedful.training.samples import Validate, check_samples
+from heedful.training.shaping import load_template
 from heedful.training.trackers import check_tracker
 from heedful.training.trainee import make_trainee, optimizer_arguments
 from heedful.training.world import World, lost_process, start
-from heedful.types import RunError
+from heedful.types import Echo, RunError, UserError
 
 
-def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print) -> Path:
+def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print, validate: Validate | None = None) -> Path:
     """Train as the settings say and return the run folder; continue the run that is there, if it is unfinished.
 
     dry_run: only say what would run, on what, with how much memory.
+    validate: judges the model by its own answers at every evaluation; see `samples.Validate`.
     echo: where progress lines go (the main process's only).
 
     Raises UserError for a mistake in settings, data or model, before training starts; RunError if the run fails;
@@ -62,6 +62,8 @@ def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print) -> 
     world = start(config.engine, config.device, None if config.world_size == "auto" else config.world_size)
     if config.threads != "auto":
         torch.set_num_threads(config.threads)
+    if validate is not None and world.engine == "fsdp2":
+        raise UserError("engine=fsdp2 shards the model, and validation by its answers needs it whole; use engine=ddp.")
     echo = echo if world.is_main else lambda line: None
     if folder.status == "finished":
         echo(f"{folder.path}: this run is finished; overwrite=true starts it anew")
@@ -70,7 +72,7 @@ def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print) -> 
     if dry_run:
         describe(context)
     else:
-        run(context, new=folder.status == "new")
+        run(context, new=folder.status == "new", validate=validate)
     return folder.path
 
 
@@ -84,9 +86,8 @@ def resolve_objective(config: TrainConfig) -> Objective:
 def prepare_run(folder: RunFolder, objective: Objective, world: World, echo: Echo) -> Context:
     """Data, model and everything that was left to choose; nothing is written but the cache."""
     config, cache_dir = folder.config, cache_folder(folder.config.cache_dir)
-    tokenizer = load_tokenizer(resolve(config.model), trust_remote_code=config.trust_remote_code)
-    check_models(config, tokenizer)
-    template = Template.load(tokenizer, config.template)
+    check_models(config)
+    template = load_template(config, objective)
     data = prepared_by_main(world, lambda say: prepare_data(config, objective, template, cache_dir, say), echo)
     if folder.status == "unfinished":
         refuse_changed_data(folder.path, data)
@@ -102,9 +103,10 @@ def prepare_run(folder: RunFolder, objective: Objective, world: World, echo: Ech
     return context
 
 
-def run(context: Context, *, new: bool) -> None:
+def run(context: Context, *, new: bool, validate: Validate | None = None) -> None:
     """Train to the end, into the run folder."""
     world = context.world
+    reset_peak_memory(world.device)
     module = wrap(context.loaded.model, world)
     try:
         columns = reference_columns(context, module)
@@ -113,7 +115,7 @@ def run(context: Context, *, new: bool) -> None:
             went_in = {**context.data.to_json(), "models": models}
             begin_run(context.path, context.config, environment(torch.get_num_threads()), went_in)
         world.barrier()
-        with make_loop(context, module, columns) as loop:
+        with make_loop(context, module, columns, validate) as loop:
             loop()
         with interruption():  # all that is left is a moment's work, and without it the run is not finished
             save_final(loop)
@@ -121,7 +123,18 @@ def run(context: Context, *, new: bool) -> None:
         if (sentence := explained(context, error)) is None:
             raise
         raise sentence from error
+    if loop.trainer.best_step is not None:
+        context.echo(best_sentence(context, loop.trainer.best_step, loop.trainer.best))
     context.echo(f"wrote {context.path / FINAL}")
+
+
+def best_sentence(context: Context, step: int, value: float | None) -> str:
+    """Which checkpoint keep_best kept, and whether training improved on the model it started from."""
+    _, _, metric = (context.config.keep_best or "").partition(":")
+    checkpoint = context.path / "checkpoints" / f"step-{step}"
+    if step == 0:
+        return f"no step was better than the model it started from, whose {metric} is {value:.4f}: {checkpoint}"
+    return f"best {metric}: {value:.4f} after step {step}, kept as {checkpoint}"
 
 
 def explained(context: Context, error: BaseException) -> RunError | None:
@@ -139,7 +152,7 @@ def explained(context: Context, error: BaseException) -> RunError | None:
 def describe(context: Context) -> None:
     """What a dry run says: what would run, on what, and the memory expected."""
     config, data, model = context.config, context.data.train, context.loaded.model
-    memory = 4 * num_parameters(model) + 12 * num_parameters(model, trained=True)
+    memory = budget.state_bytes(num_parameters(model), num_parameters(model, trained=True))
     memory += context.tokens_per_pack * budget.bytes_per_token(context.loaded.config, config.gradient_checkpointing)
     settings = ", ".join(f"{k}={v}" for k, v in context.objective.settings.items())
     tokens = int(data.example_lengths.sum())

@@ -86,15 +86,12 @@ def convert(
 
 
 def _prepared(config: TrainConfig, echo: Callable[[str], None]) -> tuple[PreparedData, Template]:
-    from heedful.models import load_tokenizer, resolve
-    from heedful.tokens.templates import Template
     from heedful.training.context import cache_folder, check_models
     from heedful.training.data import prepare_data
+    from heedful.training.shaping import load_template
     from heedful.training.train import resolve_objective
 
     objective = resolve_objective(config)
-    folder = resolve(config.model, trust_remote_code=config.trust_remote_code)
-    tokenizer = load_tokenizer(folder, trust_remote_code=config.trust_remote_code)
-    check_models(config, tokenizer)
-    template = Template.load(tokenizer, config.template)
+    check_models(config)
+    template = load_template(config, objective)
     return prepare_data(config, objective, template, cache_folder(config.cache_dir), echo), template

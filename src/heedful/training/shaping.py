@@ -1,0 +1,89 @@
+"""From the settings and the objective to the form of the examples: the shape of a view, control tokens, template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from heedful.config import TrainConfig
+from heedful.examples import (
+    Shaped,
+    attach_mismatched,
+    to_demonstrations,
+    to_lists,
+    to_pairs,
+    to_separate,
+    to_singles,
+)
+from heedful.models.folders import resolve
+from heedful.models.tokenizers import load_tokenizer
+from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.views import Lists, Pairs, Tokens
+from heedful.tokens.control import add_tokens, attach_controls
+from heedful.tokens.templates import Template
+from heedful.types import Example, UserError
+
+
+def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig) -> Shaped:
+    """The examples in the form that the objective's view looks at, with mismatched answers where it needs them.
+
+    Where responses are drawn one by one, each is an Example of its own; of the good ones there is one a prompt.
+    Raises UserError if the objective cannot do with single draws.
+    """
+    if config.sampling != "uniform":
+        refuse_draws(objective, config)
+    controls = control_tokens(objective)
+    if objective.view is Pairs:
+        shaped = to_pairs(examples, prefer=config.prefer)
+    elif objective.view is Lists and "rank" in needs(objective):
+        shaped = to_lists(examples, prefer=config.prefer)
+    elif controls or "desirable" in needs(objective):
+        shaped = to_singles(examples, prefer=config.prefer)
+    elif objective.view is Tokens or config.sampling.startswith("good"):
+        shaped = to_demonstrations(examples, prefer=config.prefer)
+    else:
+        shaped = Shaped(list(examples))
+    if controls:
+        shaped = shaped.then(attach_controls, *controls)
+    if config.sampling == "all_priority":
+        shaped = shaped.then(to_separate)
+    return shaped.then(attach_mismatched, config.seed) if objective.statistics and shaped.examples else shaped
+
+
+def refuse_draws(objective: Objective, config: TrainConfig) -> None:
+    """Raise UserError for an objective that needs several responses of a prompt side by side."""
+    if objective.view in (Pairs, Lists):
+        raise UserError(
+            f"sampling={config.sampling} draws responses one by one, and {objective.name} compares those of a prompt; "
+            "use sampling=uniform."
+        )
+    if config.sampling.startswith("good") and (control_tokens(objective) or "desirable" in needs(objective)):
+        raise UserError(
+            f"sampling={config.sampling} leaves the worse responses out, and {objective.name} learns from both; "
+            "use sampling=all_priority or uniform."
+        )
+
+
+def control_tokens(objective: Objective) -> tuple[str, ...]:
+    """(good, bad): the control tokens of an objective that has them, else ().
+
+    The function names the two settings that hold them in its attribute `control_tokens`.
+    Raises UserError if the two are equal or one is empty.
+    """
+    names = getattr(objective.function, "control_tokens", ())
+    tokens = tuple(str(objective.settings[name]) for name in names)
+    for name, token in zip(names, tokens, strict=True):
+        if not token.strip() or tokens.count(token) > 1:
+            raise UserError(f"{name}={token}: control tokens must differ and say something, as <|good|> and <|bad|>")
+    return tokens
+
+
+def load_template(config: TrainConfig, objective: Objective) -> Template:
+    """The run's chat template, with its tokenizer; sampling from it is conditioned on the good control token.
+
+    Raises UserError for a model without a tokenizer, or a template that does not fit it.
+    """
+    code = config.trust_remote_code
+    tokenizer = load_tokenizer(resolve(config.model, trust_remote_code=code), trust_remote_code=code)
+    controls = control_tokens(objective)
+    add_tokens(tokenizer, controls)
+    return Template.load(tokenizer, config.template, control=controls[0] if controls else None)
