@@ -4,11 +4,14 @@ An objective is a pure function of one view (its first argument's type says whic
 settings.  It returns unreduced values, optionally named terms and metrics; `reduce.py` does all the dividing.
 """
 
-from heedful.objectives.likelihood import sft
+from heedful.objectives.likelihood import csft, sft
+from heedful.objectives.offline_rl import a_lol, a_lol_kl, a_lol_ref_free, a_lol_seq, nll, r_gold, r_lol, wbc
+from heedful.objectives.policy_gradient import grpo_offline, ppo_offline
 from heedful.objectives.preference import (
     aot,
     apo_down,
     apo_zero,
+    bco_pair,
     cpo,
     discopop,
     dpo,
@@ -25,28 +28,56 @@ from heedful.objectives.preference import (
 from heedful.objectives.ranking import plackett_luce, pro
 from heedful.objectives.registry import REGISTRY, bind, get
 from heedful.objectives.reward_models import reward
-from heedful.objectives.unpaired import kto, kto_logsigmoid, kto_simple, kto_zero
+from heedful.objectives.unpaired import aot_unpaired, bco, kto, kto_logsigmoid, kto_simple, kto_zero
 
-LIKELIHOOD = (sft,)
-PREFERENCE = (dpo, ipo, robust_dpo, exo, nca, sppo, apo_zero, apo_down, discopop, hinge, slic, simpo, cpo, orpo, aot)
-UNPAIRED = (kto, kto_logsigmoid, kto_simple, kto_zero)
+LIKELIHOOD = (sft, csft)
+PREFERENCE = (
+    dpo,
+    ipo,
+    robust_dpo,
+    exo,
+    nca,
+    sppo,
+    apo_zero,
+    apo_down,
+    discopop,
+    hinge,
+    slic,
+    simpo,
+    cpo,
+    orpo,
+    aot,
+    bco_pair,
+)
+UNPAIRED = (kto, kto_logsigmoid, kto_simple, kto_zero, bco, aot_unpaired)
 RANKING = (plackett_luce, pro)
+OFFLINE_RL = (nll, wbc, r_gold, r_lol, a_lol, a_lol_seq, a_lol_ref_free, a_lol_kl)
+POLICY_GRADIENT = (ppo_offline, grpo_offline)
 REWARD = (reward,)
-OBJECTIVES = (*LIKELIHOOD, *PREFERENCE, *UNPAIRED, *RANKING, *REWARD)
+OBJECTIVES = (*LIKELIHOOD, *PREFERENCE, *UNPAIRED, *RANKING, *OFFLINE_RL, *POLICY_GRADIENT, *REWARD)
 REGISTRY.update({function.__name__: function for function in OBJECTIVES})
 
 __all__ = [
     "OBJECTIVES",
     "REGISTRY",
+    "a_lol",
+    "a_lol_kl",
+    "a_lol_ref_free",
+    "a_lol_seq",
     "aot",
+    "aot_unpaired",
     "apo_down",
     "apo_zero",
+    "bco",
+    "bco_pair",
     "bind",
     "cpo",
+    "csft",
     "discopop",
     "dpo",
     "exo",
     "get",
+    "grpo_offline",
     "hinge",
     "ipo",
     "kto",
@@ -54,13 +85,18 @@ __all__ = [
     "kto_simple",
     "kto_zero",
     "nca",
+    "nll",
     "orpo",
     "plackett_luce",
+    "ppo_offline",
     "pro",
+    "r_gold",
+    "r_lol",
     "reward",
     "robust_dpo",
     "sft",
     "simpo",
     "slic",
     "sppo",
+    "wbc",
 ]

@@ -15,15 +15,15 @@ from annotated_types import Gt, Lt
 from jaxtyping import Float
 from torch import Tensor
 
+from heedful.maths import bounded_exp, updated_mean, wide
 from heedful.objectives.reduce import Term, whole_step
 from heedful.objectives.settings import FlipRate, NonNegative, Positive
-from heedful.objectives.views import Pairs
+from heedful.objectives.views import Pairs, Singles
+from heedful.types import UserError
 
 Loss = tuple[Float[Tensor, " P"], dict[str, Tensor]]
 Terms = tuple[dict[str, Term], dict[str, Tensor]]
-
-LARGEST_EXPONENT = 60.0
-"""Ratios are taken as e^±60 at most: far beyond where a loss is flat, and short of what overflows a float32."""
+Stateful = tuple[Float[Tensor, " P"], dict[str, Tensor], dict[str, Tensor]]
 
 
 def implicit_rewards(pairs: Pairs, beta: float) -> dict[str, Tensor]:
@@ -47,6 +47,9 @@ def dpo(
     *,
     beta: Positive = 0.1,
     label_smoothing: FlipRate = 0.0,
+    reference_free: bool = False,
+    length_normalized: bool = False,
+    margin: bool = False,
     divergence: Literal["reverse_kl", "forward_kl", "js", "alpha"] = "reverse_kl",
     alpha: Positive = 0.5,
 ) -> Loss:
@@ -58,15 +61,30 @@ def dpo(
 
     beta: how strongly the policy is held to the reference; larger stays closer.  Typically 0.05-0.5.
     label_smoothing: share of pairs believed to be labelled the wrong way round; larger trusts labels less.  Below 0.5.
+    reference_free: compare log π alone, as if the reference found all responses alike: h = S_w - S_l.  Nothing holds
+        the policy to where it started, and no reference is computed.
+    length_normalized: divide each response's sum by its tokens, so that length alone earns nothing; β then wants to be
+        some ten times larger.
+    margin: ask for the data's own margin m of each pair, -log σ(βh - m), 0 where it gives none (Amini et al. 2024,
+        arXiv:2402.10571); without it m = 0.
     divergence: what distance to the reference is bounded; all but the reverse KL hold probable responses harder.
+        They are of whole responses' ratios, so neither reference_free nor length_normalized goes with them.
     alpha: order of the α-divergence; towards 0 it is the reverse KL, 1 is the forward KL.
     """
-    if divergence == "reverse_kl":
-        margin = pairs.margin
-    else:
-        margin = _slope(pairs.chosen.log_ratio, divergence, alpha) - _slope(pairs.rejected.log_ratio, divergence, alpha)
-    values = -(1 - label_smoothing) * F.logsigmoid(beta * margin) - label_smoothing * F.logsigmoid(-beta * margin)
-    return values, implicit_rewards(pairs, beta)
+    if divergence != "reverse_kl" and (reference_free or length_normalized):
+        odd = "reference_free" if reference_free else "length_normalized"
+        raise UserError(f"divergence={divergence} is of ratios to a reference; {odd} goes with reverse_kl only.")
+    r_w, r_l = (_log_ratio(side, length_normalized, reference_free) for side in (pairs.chosen, pairs.rejected))
+    h = r_w - r_l if divergence == "reverse_kl" else _slope(r_w, divergence, alpha) - _slope(r_l, divergence, alpha)
+    logits = beta * h - pairs.asked_margin if margin else beta * h
+    values = -(1 - label_smoothing) * F.logsigmoid(logits) - label_smoothing * F.logsigmoid(-logits)
+    return values, _watched(pairs, beta * r_w, beta * r_l)
+
+
+def _log_ratio(side: Singles, length_normalized: bool, reference_free: bool = False) -> Tensor:
+    """log π/π_ref of each response, or log π alone; its mean per token if it is to be normalised."""
+    total = side.seq_logps if reference_free else side.log_ratio
+    return total / side.lengths.clamp(min=1) if length_normalized else total
 
 
 def _slope(log_ratio: Tensor, divergence: str, alpha: float) -> Tensor:
@@ -75,7 +93,7 @@ def _slope(log_ratio: Tensor, divergence: str, alpha: float) -> Tensor:
         return math.log(2) + log_ratio - F.softplus(log_ratio)
     order = 1.0 if divergence == "forward_kl" else alpha
     # forward KL: -1/u;  α: (1 - u^-α)/α.  They differ by a constant at α = 1, which the difference of two cancels.
-    return -torch.exp((-order * log_ratio).clamp(max=LARGEST_EXPONENT)) / order
+    return -bounded_exp(-order * log_ratio) / order
 
 
 def ipo(pairs: Pairs, *, tau: Positive = 0.1, length_normalized: bool = True) -> Loss:
@@ -87,10 +105,7 @@ def ipo(pairs: Pairs, *, tau: Positive = 0.1, length_normalized: bool = True) ->
     tau: strength of the pull to the reference; larger asks for a smaller margin, 1/(2τ), and stays closer.
     length_normalized: false takes the paper's sums over tokens.
     """
-    chosen, rejected = pairs.chosen, pairs.rejected
-    r_w, r_l = chosen.log_ratio, rejected.log_ratio
-    if length_normalized:
-        r_w, r_l = r_w / chosen.lengths.clamp(min=1), r_l / rejected.lengths.clamp(min=1)
+    r_w, r_l = (_log_ratio(side, length_normalized) for side in (pairs.chosen, pairs.rejected))
     return (r_w - r_l - 1 / (2 * tau)) ** 2, _watched(pairs, tau * r_w, tau * r_l)
 
 
@@ -266,3 +281,19 @@ def aot(pairs: Pairs, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.0, 
     d = beta * (upper.sort().values - lower.sort().values)
     values = -(1 - label_smoothing) * F.logsigmoid(d) - label_smoothing * F.logsigmoid(-d)
     return values, implicit_rewards(pairs, beta)
+
+
+def bco_pair(pairs: Pairs, state: dict[str, Tensor], *, beta: Positive = 0.1) -> Stateful:
+    """Binary classifier optimisation on pairs: -log σ(βr_w - δ) - log σ(δ - βr_l).
+
+    δ is the mean of all implicit rewards βr met so far, this step's among them, and carries no gradient; it brings the
+    classifier's loss as near to dpo's as a constant can.  Jung et al. 2024, arXiv:2404.04656.
+
+    beta: scale of the implicit reward; larger stays closer to the reference.
+    """
+    r_w, r_l = beta * pairs.chosen.log_ratio, beta * pairs.rejected.log_ratio
+    rewards = wide(torch.cat([r_w, r_l]).detach())
+    state = updated_mean(state, rewards.sum(0, keepdim=True), rewards.new_tensor([float(rewards.numel())]))
+    shift = state["mean"].to(r_w.dtype)
+    values = -F.logsigmoid(r_w - shift) - F.logsigmoid(shift - r_l)
+    return values, {**implicit_rewards(pairs, beta), "shift": shift}, state

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from heedful.objectives.reduce import statistics, whole_step
-from heedful.objectives.settings import NonNegative, Positive
+from heedful.maths import matched_quantiles, updated_mean, wide
+from heedful.objectives.reduce import Term, statistics, whole_step
+from heedful.objectives.settings import FlipRate, NonNegative, Positive
 from heedful.objectives.views import Singles
+from heedful.types import UserError
 
 
 def mismatched_log_ratio(mismatched: Singles) -> Float[Tensor, " B"]:
@@ -97,6 +99,67 @@ def kto_simple(singles: Singles, *, beta: Positive = 0.1) -> tuple[Float[Tensor,
     of_desirable, of_undesirable = (_mean(ratio, side).clamp(min=0) for side in (desirable, ~desirable))
     point = torch.where(desirable, of_undesirable, of_desirable)
     return torch.sigmoid(-beta * _signs(singles) * (ratio - point)), _watched(singles, beta)
+
+
+def bco(
+    singles: Singles,
+    state: dict[str, Tensor],
+    *,
+    beta: Positive = 0.1,
+    density_ratio: bool = False,
+    min_ratio: NonNegative = 0.5,
+    max_ratio: Positive = 10.0,
+) -> tuple[Float[Tensor, " B"], dict[str, Tensor], dict[str, Tensor]]:
+    """Binary classifier optimisation: desirable -log σ(βr - δ), undesirable -w·log σ(δ - βr).
+
+    δ = ½·(mean βr of the desirable + mean βr of the undesirable) over all responses met so far, this step's among them,
+    without gradient: the shift that brings the classifier's loss nearest to dpo's.  Jung et al. 2024, arXiv:2404.04656.
+    The published trainer keeps one mean of both, which leans to the side that has more data.
+
+    beta: scale of the implicit reward; larger saturates sooner and stays closer to the reference.
+    density_ratio: weigh each undesirable response by w = p/(1-p), clamped, where p is the data's column
+        `prompt_desirability`: the probability, by a classifier of prompts, that its prompt belongs to a desirable
+        response.  It makes the undesirable prompts count as if drawn like the desirable ones.  Without it w = 1.
+    min_ratio: least weight; larger keeps more of the prompts that only undesirable responses have.
+    max_ratio: most weight; smaller lets no few responses dominate.
+    """
+    if min_ratio > max_ratio:
+        raise UserError(f"min_ratio={min_ratio} is above max_ratio={max_ratio}; a density ratio must lie between them.")
+    rewards, desirable = beta * singles.log_ratio, singles.desirable
+    state = _side_means(state, rewards, desirable)
+    shift = (state["mean"].sum() / (state["count"] > 0).sum().clamp(min=1)).to(rewards.dtype)
+    values = -F.logsigmoid(_signs(singles) * (rewards - shift))
+    metrics = {**_watched(singles, beta), "shift": shift.reshape(1)}
+    if density_ratio:
+        p = singles.batch.response("prompt_desirability")
+        weight = torch.where(desirable, 1.0, (p / (1 - p)).clamp(min_ratio, max_ratio))
+        values, metrics = weight * values, {**metrics, "weights": weight[~desirable]}
+    return values, metrics, state
+
+
+def _side_means(state: dict[str, Tensor], rewards: Tensor, desirable: Tensor) -> dict[str, Tensor]:
+    """Running means of the desirable and of the undesirable responses' rewards."""
+    sides = torch.stack([desirable, ~desirable])
+    return updated_mean(state, (wide(rewards.detach()) * sides).sum(1), wide(sides).sum(1))
+
+
+@whole_step
+def aot_unpaired(
+    singles: Singles, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.0
+) -> tuple[Term, dict[str, Tensor]]:
+    """Alignment via optimal transport, unpaired: the desirable's rewards are to dominate the undesirable's as a whole.
+
+    ∫ ℓ(β(Q_D(q) - Q_U(q))) dq over the quantile functions of the step's log-ratios, of which there may be more on one
+    side, with ℓ(d) = -(1-ε)·log σ(d) - ε·log σ(-d).  Melnyk et al. 2024, eq. 4, arXiv:2406.05882.
+
+    beta: scale; larger stays closer to the reference.
+    label_smoothing: ε, the share of labels believed to be wrong; larger trusts them less.  Below 0.5.
+    """
+    ratio, desirable = singles.log_ratio, singles.desirable
+    upper, lower, width = matched_quantiles(ratio[desirable], ratio[~desirable])
+    d = beta * (upper - lower)
+    values = -(1 - label_smoothing) * F.logsigmoid(d) - label_smoothing * F.logsigmoid(-d)
+    return Term(values, width), _watched(singles, beta)
 
 
 def _mean(values: Tensor, which: Tensor) -> Tensor:

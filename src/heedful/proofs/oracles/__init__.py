@@ -6,10 +6,18 @@ has its own.
 
 from __future__ import annotations
 
-from heedful.proofs.oracles import likelihood, preference, ranking, reward_models, unpaired
+from heedful.proofs.oracles import (
+    likelihood,
+    offline_rl,
+    policy_gradient,
+    preference,
+    ranking,
+    reward_models,
+    unpaired,
+)
 from heedful.proofs.oracles.loops import Oracle, Oracles
 
-FAMILIES = (likelihood, preference, unpaired, ranking, reward_models)
+FAMILIES = (likelihood, preference, unpaired, ranking, offline_rl, policy_gradient, reward_models)
 ORACLES: Oracles = {name: oracle for family in FAMILIES for name, oracle in family.ORACLES.items()}
 
 __all__ = ["ORACLES", "Oracle", "Oracles", "oracles_of"]

@@ -15,4 +15,4 @@ def sft(batch: Batch, stats: dict, settings: dict) -> Tensor:
     return -total(tokens) / len(tokens)
 
 
-ORACLES: Oracles = {"sft": (sft, [{}])}
+ORACLES: Oracles = {"sft": (sft, [{}]), "csft": (sft, [{}])}

@@ -41,6 +41,18 @@ def dpo_family(batch, w, lo, c):
 
 
 @over_pairs
+def dpo_scores(batch, w, lo, c):
+    """DPO on log-likelihoods alone, on means per token, or with a margin asked for: Amini et al. 2024."""
+
+    def score(response):
+        total_score = total_logp(batch, response) if c["reference_free"] else log_ratio(batch, response)
+        return total_score / int(batch.lengths[response]) if c["length_normalized"] else total_score
+
+    offset = float(batch.responses["margin"][w]) if c["margin"] else 0.0
+    return -log_sigmoid(c["beta"] * (score(w) - score(lo)) - offset)
+
+
+@over_pairs
 def ipo(batch, w, lo, c):
     r_w, r_l = log_ratio(batch, w), log_ratio(batch, lo)
     if c["length_normalized"]:
@@ -139,6 +151,20 @@ def aot(batch: Batch, stats: dict, c: dict) -> Tensor:
     return total(losses) / len(pairs)
 
 
+def bco_pair(batch: Batch, stats: dict, c: dict) -> Tensor:
+    """Jung et al. 2024: the shift is the mean reward over all steps: `earlier` and this one."""
+    met = []
+    for step in [*stats.get("earlier", []), batch]:
+        met += [c["beta"] * log_ratio(step, response).item() for pair in pairs_of(step) for response in pair]
+    shift = sum(met) / len(met)
+    losses = []
+    for w, lo in pairs_of(batch):
+        r_w, r_l = c["beta"] * log_ratio(batch, w), c["beta"] * log_ratio(batch, lo)
+        losses.append(-log_sigmoid(r_w - shift) - log_sigmoid(-(r_l - shift)))
+    return total(losses) / len(losses)
+
+
+SCORES = {"beta": 0.3, "reference_free": False, "length_normalized": False, "margin": False}
 DPO = {"beta": 0.3, "label_smoothing": 0.0, "divergence": "reverse_kl", "alpha": 0.5}
 
 ORACLES: Oracles = {
@@ -152,6 +178,16 @@ ORACLES: Oracles = {
             {**DPO, "divergence": "alpha", "alpha": 0.7},
         ],
     ),
+    "dpo on other scores": (
+        dpo_scores,
+        [
+            {**SCORES, "reference_free": True},
+            {**SCORES, "length_normalized": True},
+            {**SCORES, "reference_free": True, "length_normalized": True, "margin": True},
+            {**SCORES, "margin": True},
+        ],
+    ),
+    "bco_pair": (bco_pair, [{"beta": 0.1}, {"beta": 1.0}]),
     "ipo": (ipo, [{"tau": 0.1, "length_normalized": True}, {"tau": 0.5, "length_normalized": False}]),
     "robust_dpo": (robust_dpo, [{"beta": 0.1, "label_smoothing": 0.1}, {"beta": 1.0, "label_smoothing": 0.4}]),
     "exo": (exo, [{"beta": 0.1, "label_smoothing": 1e-3}, {"beta": 1.0, "label_smoothing": 0.3}]),

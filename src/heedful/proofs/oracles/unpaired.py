@@ -53,6 +53,41 @@ def kto_simple(batch: Batch, stats: dict, c: dict) -> Tensor:
     return total(good + bad) / len(batch.lengths)
 
 
+def bco(batch: Batch, stats: dict, c: dict) -> Tensor:
+    """Jung et al. 2024: the shift is half of each side's mean reward over all steps: `earlier` and this one."""
+    met: dict[bool, list[float]] = {True: [], False: []}
+    for step in [*stats.get("earlier", []), batch]:
+        for response in range(len(step.lengths)):
+            met[desirable(step, response)].append(c["beta"] * log_ratio(step, response).item())
+    shift = sum(sum(rewards) / len(rewards) for rewards in met.values()) / 2
+    losses = []
+    for response in range(len(batch.lengths)):
+        r = c["beta"] * log_ratio(batch, response)
+        if desirable(batch, response):
+            losses.append(-log_sigmoid(r - shift))
+        else:
+            weight = 1.0
+            if c["density_ratio"]:
+                p = float(batch.responses["prompt_desirability"][response])
+                weight = min(max(p / (1 - p), c["min_ratio"]), c["max_ratio"])
+            losses.append(-weight * log_sigmoid(-(r - shift)))
+    return total(losses) / len(losses)
+
+
+def aot_unpaired(batch: Batch, stats: dict, c: dict) -> Tensor:
+    """Melnyk et al. 2024: each side repeated as often as the other has responses, then quantile against quantile."""
+    sides: dict[bool, list[Tensor]] = {True: [], False: []}
+    for response in range(len(batch.lengths)):
+        sides[desirable(batch, response)].append(log_ratio(batch, response))
+    good = sorted(sides[True] * len(sides[False]), key=Tensor.item)
+    bad = sorted(sides[False] * len(sides[True]), key=Tensor.item)
+    losses = []
+    for high, low in zip(good, bad, strict=True):
+        d, e = c["beta"] * (high - low), c["label_smoothing"]
+        losses.append(-(1 - e) * log_sigmoid(d) - e * log_sigmoid(-d))
+    return total(losses) / len(losses)
+
+
 PLAIN = {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}
 WEIGHTED = {"beta": 0.7, "desirable_weight": 1.33, "undesirable_weight": 0.5}
 
@@ -61,4 +96,12 @@ ORACLES: Oracles = {
     "kto_logsigmoid": (kto_logsigmoid, [WEIGHTED]),
     "kto_zero": (kto_zero, [WEIGHTED]),
     "kto_simple": (kto_simple, [{"beta": 0.1}, {"beta": 1.0}]),
+    "bco": (
+        bco,
+        [
+            {"beta": 0.1, "density_ratio": False},
+            {"beta": 1.0, "density_ratio": True, "min_ratio": 0.5, "max_ratio": 2.0},
+        ],
+    ),
+    "aot_unpaired": (aot_unpaired, [{"beta": 0.1, "label_smoothing": 0.0}, {"beta": 1.0, "label_smoothing": 0.2}]),
 }
