@@ -82,6 +82,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "initializer_range": 0.1,
     },
     "roberta": {**_SMALL, "type_vocab_size": 1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "bert": {**_SMALL, "type_vocab_size": 2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
 }
 
 

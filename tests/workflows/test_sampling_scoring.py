@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from heedful.examples import read_jsonl
+from heedful.scorers import FILE_SCORERS, SCORERS
 from heedful.types import UserError
 from heedful.workflows.sampling import sample
-from heedful.workflows.scoring import score
+from heedful.workflows.scoring import score, table
 from tests.fakes import CHAT_TEMPLATE, save_tiny_model, tiny_tokenizer
+from tests.scorers.tiny import LONG, save_classifier
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,29 @@ def test_mistakes_are_sentences(tmp_path, policy):
         sample(str(policy), data, tmp_path / "o.jsonl", device="cpu")
     with pytest.raises(UserError):
         score(str(tmp_path / "nothing"), data, tmp_path / "o.jsonl")
+
+
+def test_several_scorers_are_summed_and_each_is_kept(tmp_path, judge):
+    data = write(tmp_path / "d.jsonl", [{"prompt": "def f():\n", "completion": "    x=1\n    return x\n"}])
+    alone = [read_jsonl(score(name, data, tmp_path / "o.jsonl"))[0].responses[0] for name in ("pep8", str(judge))]
+    [response] = read_jsonl(score(["pep8", "length", str(judge)], data, tmp_path / "o.jsonl"))[0].responses
+    # pep8 is a count of violations, so it is subtracted: 21 characters less 100/21, and the reward model's logit.
+    assert response.reward == pytest.approx(21 - 100 / 21 + alone[1].reward)
+    assert alone[0].reward == pytest.approx(-100 / 21)
+    assert {name: response.extra[name] for name in ("pep8", "length", "rm")} == pytest.approx(
+        {"pep8": 100 / 21, "length": 21, "rm": alone[1].reward}
+    )
+    with pytest.raises(UserError, match="pep8 and pep8 would both be written as 'pep8'"):
+        score(["pep8", "pep8"], data, tmp_path / "o.jsonl")
+
+
+def test_what_was_cut_is_said(tmp_path):
+    save_classifier(tmp_path / "cola", "roberta", 2)
+    data = write(tmp_path / "d.jsonl", [{"prompt": "", "completion": c} for c in ("A fox.", LONG)])
+    said: list[str] = []
+    score(f"cola_fluency:{tmp_path / 'cola'}", data, tmp_path / "o.jsonl", device="cpu", echo=said.append)
+    assert said == ["cola_fluency: 1 of 2 texts were longer than 510 tokens and lost their end"]
+
+
+def test_the_table_lists_every_scorer():
+    assert {row[0].partition(":")[0] for row in table()} == {*SCORERS, *FILE_SCORERS}

@@ -34,19 +34,27 @@ def new(
 
 
 def convert(
-    model: Annotated[str, Parameter(help="folder or hub name with weights in any format")],
+    model: Annotated[
+        str, Parameter(help="folder or hub name with weights in any format, or a Keras critic's .h5 file")
+    ],
     out: Annotated[Path, Parameter(help="folder to write")],
     /,
+    *,
+    like: Annotated[
+        str | None, Parameter(help="for a .h5 file: the RoBERTa it was tuned from, for its config and tokenizer")
+    ] = None,
 ) -> None:
     """Rewrite a folder's weights as safetensors; .bin and .pt files are read without running what they contain.
 
-    Example:
+    Examples:
 
       heed model convert old/pytorch-model new/model
+
+      heed model convert critic.h5 models/critic --like roberta-large-mnli
     """
     from heedful.models import convert as run
 
-    run(model, out)
+    run(model, out, like=like)
     print(f"Wrote {out}: the same weights as safetensors.")
 
 

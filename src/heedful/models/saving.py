@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from heedful.models.folders import base_of_adapter, is_adapter, read_json, refuse_used, resolve, weight_files
+from heedful.models.keras import convert_keras
 from heedful.models.loading import VALUE_HEAD_FILE
 from heedful.models.lora import continue_adapter
 from heedful.models.quiet import quiet
+from heedful.models.tensors import read_bin
 from heedful.models.tokenizers import load_tokenizer
 from heedful.models.wrapper import PackedModel
 from heedful.types import UserError
@@ -51,13 +52,18 @@ def _with_ties(model: PackedModel, state: dict[str, Tensor]) -> dict[str, Tensor
     return state
 
 
-def convert(source: str, out: str | Path) -> Path:
+def convert(source: str, out: str | Path, *, like: str | None = None) -> Path:
     """Rewrite a model (or adapter) folder with `.bin` weights as one with safetensors; everything else is copied.
 
     Only plain tensors are read from `.bin` files: one that would run code is refused with a UserError.
+    A source that ends in `.h5` is a Keras critic, and `like` the RoBERTa it was tuned from (`keras.convert_keras`).
     """
     from safetensors.torch import save_file
 
+    if source.endswith(".h5") != (like is not None):
+        raise UserError("like names the RoBERTa that a Keras critic (a .h5 file) was tuned from; give both or neither")
+    if like is not None:
+        return convert_keras(source, like, out)
     folder, out = Path(resolve(source)), Path(out)
     files = weight_files(folder)
     if files[0].suffix == ".safetensors":
@@ -65,7 +71,7 @@ def convert(source: str, out: str | Path) -> Path:
     refuse_used(out)
     tensors: dict[str, Tensor] = {}
     for file in files:
-        tensors |= _read_bin(file)
+        tensors |= read_bin(file)
     out.mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
         if file.is_file() and file not in files and not file.name.endswith((".bin", ".bin.index.json", ".pt", ".pth")):
@@ -73,17 +79,6 @@ def convert(source: str, out: str | Path) -> Path:
     name = "adapter_model.safetensors" if is_adapter(folder) else "model.safetensors"
     save_file(_unshared(tensors), out / name, metadata={"format": "pt"})
     return out
-
-
-def _read_bin(file: Path) -> dict[str, Tensor]:
-    try:
-        with quiet():
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # Whatever pickle met, none of it was run.
-        raise UserError(f"{file} cannot be loaded safely: it holds more than plain tensors, or is damaged") from error
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise UserError(f"{file} is not a plain dictionary of tensors, so it is not a model's weights")
-    return content
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
-"""Text to numbers.  `SCORERS` is the index; `get` also finds a user's own function."""
+"""Text to numbers.  `SCORERS` and `FILE_SCORERS` are the index; `get` finds reward models and your functions too."""
 
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
+from heedful.scorers.published import FILE_SCORERS, FileScorer
 from heedful.scorers.python_code import PEP8_FAILURE, parses, pep8, statements
 from heedful.scorers.scorer import ScoreFunction, Scorer, prompt_text
 from heedful.scorers.text import length
@@ -22,27 +24,56 @@ SCORERS: dict[str, Scorer] = {
 """Scorers that need no model, by name."""
 
 
-def get(name: str) -> Scorer:
-    """The scorer called `name`, or the function `path/to/file.py:function`.  Raises UserError if there is none."""
+def get(name: str, *, device: str = "cpu") -> Scorer:
+    """The scorer that `name` says, larger or smaller better as it says itself.
+
+    name: one of `SCORERS`; one of `FILE_SCORERS` with its files, as `cola_fluency:FOLDER`; a function of your own as
+    `path/to/file.py:function`; or a reward model (folder, run folder, checkpoint or hub name `owner/name`).
+    device: where a model runs.
+
+    Raises UserError if there is none of that name, or something is wrong with its files.
+    """
     if name in SCORERS:
         return SCORERS[name]
     if ".py:" in name:
         return load_user_scorer(name)
-    near = difflib.get_close_matches(name, SCORERS, n=1, cutoff=0.4)
+    head, _, files = name.partition(":")
+    if head in FILE_SCORERS:
+        return FILE_SCORERS[head].load(files, device)
+    if "/" in name or Path(name).expanduser().exists():
+        return _reward_model(name, device)
+    near = difflib.get_close_matches(head, [*SCORERS, *FILE_SCORERS], n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UserError(
-        f"There is no scorer {name!r}.{hint} There are {', '.join(SCORERS)}, reward-model folders, and functions of "
-        "your own as path/to/file.py:function."
+        f"There is no scorer {name!r}, and no such folder.{hint} There are {', '.join([*SCORERS, *FILE_SCORERS])}, "
+        "reward-model folders, and functions of your own as path/to/file.py:function."
     )
 
 
+def needs_model(name: str) -> bool:
+    """Whether the scorer `name` asks a model, which takes its time."""
+    return name not in SCORERS and ".py:" not in name
+
+
+def _reward_model(name: str, device: str) -> Scorer:
+    from heedful.scorers.open_assistant import is_open_assistant
+    from heedful.scorers.reward_model import RewardModel
+
+    if is_open_assistant(name):
+        return FILE_SCORERS["open_assistant"].load(name, device)
+    return RewardModel(name, device=device).scorer()
+
+
 __all__ = [
+    "FILE_SCORERS",
     "PEP8_FAILURE",
     "SCORERS",
+    "FileScorer",
     "ScoreFunction",
     "Scorer",
     "get",
     "length",
+    "needs_model",
     "parses",
     "pep8",
     "prompt_text",

@@ -38,6 +38,7 @@ class RewardModel:
 
     def __init__(self, name: str, *, device: str = "cpu", max_length: int | None = None) -> None:
         _check_has_head(name)
+        self.name = Path(name).name
         self.loaded: Loaded = load_policy(name, kind="score", device=device)
         self.loaded.model.eval()
         self.template = Template.load(self.loaded.tokenizer)
@@ -65,13 +66,19 @@ class RewardModel:
         return found[0]
 
     def scorer(self) -> Scorer:
-        """The model as a scorer of plain texts."""
+        """The model as a scorer of examples, and of plain texts."""
 
         def function(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-            examples = [
-                Example([Message(TEXT, p)] if p else [], [Response([Message(TEXT, r)])])
-                for p, r in zip(prompts, responses, strict=True)
-            ]
-            return [scores[0] for scores in self.score(examples)]
+            return on_examples(
+                [
+                    Example([Message(TEXT, p)] if p else [], [Response([Message(TEXT, r)])])
+                    for p, r in zip(prompts, responses, strict=True)
+                ]
+            )
 
-        return Scorer("reward_model", function, False, None, f"the reward model {self.loaded.path}")
+        def on_examples(examples: Sequence[Example]) -> list[float]:
+            return [score for scores in self.score(examples) for score in scores]
+
+        size = sum(parameter.numel() for parameter in self.loaded.model.parameters())
+        about = f"the reward model {self.loaded.path} of {size:,} parameters, on {self.loaded.model.device}"
+        return Scorer(self.name, function, False, None, about, on_examples)

@@ -11,6 +11,13 @@ from heedful.types import Example, Response, RunError
 ScoreFunction = Callable[[Sequence[str], Sequence[str]], list[float]]
 """(prompts, responses) -> one number a response."""
 
+ExamplesFunction = Callable[[Sequence[Example]], list[float]]
+"""examples -> one number for each response of each example, in their order."""
+
+
+def _nothing() -> str:
+    return ""
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -20,6 +27,9 @@ class Scorer:
     failure: what a response counts that cannot be judged: an empty one, one that the length limit cut.  Never better
         than a judged response.  None where such a response is scored like any other.
     about: one line for tables.
+    on_examples: the same judgement of whole examples, for a scorer to which a prompt is more than its text run
+        together: it tells the turns apart.  None: an example is read as `prompt_text`.
+    note: what should be known about the scores given so far (texts that were cut, say); empty if nothing.
     """
 
     name: str
@@ -27,10 +37,27 @@ class Scorer:
     lower_is_better: bool
     failure: float | None
     about: str
+    on_examples: ExamplesFunction | None = None
+    note: Callable[[], str] = _nothing
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
         """One finite number a response.  Raises RunError if the function returns anything else."""
-        scores = [float(s) for s in self.function(prompts, responses)]
+        return self._checked(self.function(prompts, responses), responses)
+
+    def examples(self, examples: Sequence[Example]) -> list[list[float]]:
+        """Scores of every response of every example; a sample that ran into the length limit is a failure.
+
+        A sample's `Response.extra["finished"]` says so; a response without it came from a person and is whole.
+        """
+        prompts, responses = texts_of(examples, prompt_text)
+        if self.on_examples is None:
+            scores = iter(self(prompts, responses))
+        else:
+            scores = iter(self._checked(self.on_examples(examples), responses))
+        return [[self._or_failure(next(scores), r) for r in e.responses] for e in examples]
+
+    def _checked(self, returned: Sequence[float], responses: Sequence[str]) -> list[float]:
+        scores = [float(s) for s in returned]
         if len(scores) != len(responses):
             raise RunError(f"Scorer {self.name} returned {len(scores)} numbers for {len(responses)} responses.")
         bad = next((i for i, s in enumerate(scores) if not math.isfinite(s)), None)
@@ -39,15 +66,6 @@ class Scorer:
         if self.failure is None:
             return scores
         return [s if r.strip() else self.failure for s, r in zip(scores, responses, strict=True)]
-
-    def examples(self, examples: Sequence[Example]) -> list[list[float]]:
-        """Scores of every response of every example; a sample that ran into the length limit is a failure.
-
-        A sample's `Response.extra["finished"]` says so; a response without it came from a person and is whole.
-        """
-        pairs = [(e, r) for e in examples for r in e.responses]
-        scores = iter(self([prompt_text(e) for e, _ in pairs], [r.text for _, r in pairs]))
-        return [[self._or_failure(next(scores), r) for r in e.responses] for e in examples]
 
     def _or_failure(self, score: float, response: Response) -> float:
         cut = response.extra.get("finished") is False
@@ -61,3 +79,9 @@ class Scorer:
 def prompt_text(example: Example) -> str:
     """A prompt as plain text: what its messages say, one after the other."""
     return "".join(message.content for message in example.prompt)
+
+
+def texts_of(examples: Sequence[Example], read: Callable[[Example], str]) -> tuple[list[str], list[str]]:
+    """Prompts and responses of the examples, one of each for every response.  read: a prompt as a text."""
+    prompts = [text for e in examples for text in [read(e)] * len(e.responses)]
+    return prompts, [r.text for e in examples for r in e.responses]

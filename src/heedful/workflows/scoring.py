@@ -1,53 +1,74 @@
-"""`heed score`: a number for each response of a file, from a reward model, a named scorer or a function of your own."""
+"""`heed score`: numbers for each response of a file, from reward models, named scorers or functions of your own."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from heedful.examples import load, write_jsonl
 from heedful.examples.io import check_writable
-from heedful.scorers import SCORERS, Scorer, get
-from heedful.scorers.reward_model import RewardModel
+from heedful.scorers import FILE_SCORERS, SCORERS, Scorer, get, needs_model
 from heedful.training.progress import duration
-from heedful.types import Example, UserError
-from heedful.workflows.sampling import Echo, device_of, with_progress
+from heedful.types import Echo, Example, UserError
+from heedful.workflows.sampling import device_of, with_progress
 
 AT_ONCE = 256
-"""Examples that a reward model packs together."""
+"""Examples that a model is given together."""
 TRIED_EXAMPLES = 16
 
 
 def score(
-    judge: str, data: str, out: Path | str, *, device: str = "auto", dry_run: bool = False, echo: Echo = print
+    judges: str | Sequence[str],
+    data: str,
+    out: Path | str,
+    *,
+    device: str = "auto",
+    dry_run: bool = False,
+    echo: Echo = print,
 ) -> Path:
     """Score every response of `data` and write the examples to `out` (JSON Lines, our schema); returns `out`.
 
-    judge: a reward model (hub name, folder, run folder or checkpoint), a scorer's name (`pep8`, `parses`, `length`), or
-    path/to/file.py:function.  data: anything `heed train data=` takes.
-    `Response.reward` becomes the score, larger always better; a scorer for which smaller is better is negated there and
-    stands as it is in `Response.extra` under its name.
+    judges: what `scorers.get` finds, one or several: a reward model (hub name, folder, run folder or checkpoint), a
+    scorer's name (`pep8`, `cola_fluency:FOLDER`), path/to/file.py:function.  data: anything `heed train data=` takes.
+    `Response.reward` becomes the score, larger always better, of several scorers their sum; each stands as it is in
+    `Response.extra` under its name, and one for which smaller is better counts negated.
     dry_run: only say what would be scored and how long that takes.  echo: where progress lines go.
 
     Raises UserError for a mistake in any of them, RunError if a function of the user's returns no numbers.
     """
+    names = [judges] if isinstance(judges, str) else list(judges)
+    if not names:
+        raise UserError("nobody was named to score; heed score --list names the scorers")
     check_writable(out)
-    scorer = get(judge) if judge in SCORERS or ".py:" in judge else None
     examples = load(data)
     if not any(example.responses for example in examples):
         raise UserError(f"{data} has no response to score; heed sample MODEL {data} samples some.")
-    model = RewardModel(judge, device=device_of(device)) if scorer is None else None
+    scorers = [(name, get(name, device=device_of(device))) for name in names]
+    _check_distinct(scorers)
     if dry_run:
-        _describe(judge, model, examples, out, echo)
+        _describe(scorers, examples, out, echo)
         return Path(out)
-    if model is not None:
-        parts = _parts(model, examples)
-        set_rewards(examples, list(with_progress(parts, len(examples), "examples", echo)))
-    elif scorer is not None:
-        _set_scores(examples, scorer)
+    rewards = [[0.0] * len(example.responses) for example in examples]
+    for name, scorer in scorers:
+        scores = list(_scores(name, scorer, examples, echo))
+        rewards = [
+            [reward + scorer.reward(value) for reward, value in zip(*rows, strict=True)]
+            for rows in zip(rewards, scores, strict=True)
+        ]
+        _keep(examples, scorer, scores)
+        if scorer.note():
+            echo(f"{scorer.name}: {scorer.note()}")
+    set_rewards(examples, rewards)
     write_jsonl(examples, out)
     return Path(out)
+
+
+def table() -> list[tuple[str, str, str]]:
+    """One row a scorer: how it is named, what it reads and gives, where its files come from (empty: it needs none)."""
+    rows = [(s.name, s.about + ("; smaller is better" if s.lower_is_better else ""), "") for s in SCORERS.values()]
+    rows += [(f"{s.name}:{s.form}", f"{s.reads} → {s.values}", s.source) for s in FILE_SCORERS.values()]
+    return rows
 
 
 def set_rewards(examples: list[Example], rewards: list[list[float]]) -> None:
@@ -57,27 +78,37 @@ def set_rewards(examples: list[Example], rewards: list[list[float]]) -> None:
             response.reward = reward
 
 
-def _parts(model: RewardModel, examples: list[Example]) -> Iterator[list[float]]:
-    for i in range(0, len(examples), AT_ONCE):
-        yield from model.score(examples[i : i + AT_ONCE])
+def _check_distinct(scorers: Sequence[tuple[str, Scorer]]) -> None:
+    found: dict[str, str] = {}
+    for name, scorer in scorers:
+        if scorer.name in found:
+            raise UserError(
+                f"{found[scorer.name]} and {name} would both be written as {scorer.name!r}; score them apart"
+            )
+        found[scorer.name] = name
 
 
-def _set_scores(examples: list[Example], scorer: Scorer) -> None:
-    scores = scorer.examples(examples)
-    set_rewards(examples, [[scorer.reward(s) for s in row] for row in scores])
+def _scores(name: str, scorer: Scorer, examples: list[Example], echo: Echo) -> Iterator[list[float]]:
+    """Each example's scores; a function is given all examples at once, a model some, with a line on its progress."""
+    if not needs_model(name):
+        return iter(scorer.examples(examples))
+    parts = (row for i in range(0, len(examples), AT_ONCE) for row in scorer.examples(examples[i : i + AT_ONCE]))
+    return with_progress(parts, len(examples), "examples", echo)
+
+
+def _keep(examples: list[Example], scorer: Scorer, scores: list[list[float]]) -> None:
     for example, row in zip(examples, scores, strict=True):
         for response, value in zip(example.responses, row, strict=True):
             response.extra[scorer.name] = value
 
 
-def _describe(judge: str, model: RewardModel | None, examples: list[Example], out: Path | str, echo: Echo) -> None:
+def _describe(scorers: Sequence[tuple[str, Scorer]], examples: list[Example], out: Path | str, echo: Echo) -> None:
     num = sum(len(example.responses) for example in examples)
-    echo(f"would score {num:,} responses to {len(examples):,} prompts with {judge}")
-    if model is not None:
-        size = sum(parameter.numel() for parameter in model.loaded.model.parameters())
-        began = time.monotonic()
-        model.score(examples[:TRIED_EXAMPLES])
-        tried = min(TRIED_EXAMPLES, len(examples))
-        echo(f"of {size:,} parameters ({4 * size / 2**30:.1f} GiB), on {model.loaded.model.device}")
-        echo(f"in about {duration((time.monotonic() - began) / tried * len(examples))}, as far as {tried} prompts tell")
+    echo(f"would score {num:,} responses to {len(examples):,} prompts with {', '.join(name for name, _ in scorers)}")
+    began = time.monotonic()
+    for name, scorer in scorers:
+        echo(f"{name}: {scorer.about}")
+        scorer.examples(examples[:TRIED_EXAMPLES])
+    tried = min(TRIED_EXAMPLES, len(examples))
+    echo(f"in about {duration((time.monotonic() - began) / tried * len(examples))}, as far as {tried} prompts tell")
     echo(f"into {out}; nothing was written there")
