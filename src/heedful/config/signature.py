@@ -29,7 +29,7 @@ class Settings(BaseModel):
 
 @lru_cache(maxsize=256)
 def settings_model(function: Callable[..., Any]) -> type[Settings]:
-    """The schema of a function's settings: one field per keyword-only parameter.
+    """The schema of a function's settings: one field per keyword-only parameter, its modifiers' after its own.
 
     Annotations may be strings and may carry bounds (`Annotated[float, Gt(0)]`).  A parameter without a default is
     required.  Descriptions are the docstring's `name: what it does` lines.  `state` and `generator` are skipped.
@@ -38,6 +38,13 @@ def settings_model(function: Callable[..., Any]) -> type[Settings]:
     `name` and `settings`, which are taken.
     """
     name = getattr(function, "__name__", "function")
+    fields = _fields(function, name)
+    for modifier in getattr(function, "modifiers", ()):
+        fields = {**fields, **_fields(modifier.function, name)}
+    return create_model(f"{name}_settings", __base__=Settings, **fields)
+
+
+def _fields(function: Callable[..., Any], name: str) -> dict[str, Any]:
     lines = descriptions(function)
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(function).parameters.values():
@@ -50,7 +57,7 @@ def settings_model(function: Callable[..., Any]) -> type[Settings]:
         annotation = _resolved(function, parameter, name)
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (annotation, Field(default, description=lines.get(parameter.name)))
-    return create_model(f"{name}_settings", __base__=Settings, **fields)
+    return fields
 
 
 def descriptions(function: Callable[..., Any]) -> dict[str, str]:

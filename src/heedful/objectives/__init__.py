@@ -26,7 +26,7 @@ from heedful.objectives.preference import (
     sppo,
 )
 from heedful.objectives.ranking import plackett_luce, pro
-from heedful.objectives.registry import REGISTRY, bind, get
+from heedful.objectives.registry import REGISTRY, bind, get, register
 from heedful.objectives.reward_models import reward
 from heedful.objectives.unpaired import aot_unpaired, bco, kto, kto_logsigmoid, kto_simple, kto_zero
 
@@ -55,7 +55,7 @@ OFFLINE_RL = (nll, wbc, r_gold, r_lol, a_lol, a_lol_seq, a_lol_ref_free, a_lol_k
 POLICY_GRADIENT = (ppo_offline, grpo_offline)
 REWARD = (reward,)
 OBJECTIVES = (*LIKELIHOOD, *PREFERENCE, *UNPAIRED, *RANKING, *OFFLINE_RL, *POLICY_GRADIENT, *REWARD)
-REGISTRY.update({function.__name__: function for function in OBJECTIVES})
+register(*OBJECTIVES)
 
 __all__ = [
     "OBJECTIVES",

@@ -278,7 +278,8 @@ def aot(pairs: Pairs, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.0, 
         lower = pairs.chosen.seq_ref_logps - pairs.rejected.seq_ref_logps
     else:
         upper, lower = pairs.chosen.log_ratio, pairs.rejected.log_ratio
-    d = beta * (upper.sort().values - lower.sort().values)
+    rank = upper.argsort().argsort()  # so that a pair's value stands at its own place, as its weight does
+    d = beta * (upper - lower.sort().values[rank])
     values = -(1 - label_smoothing) * F.logsigmoid(d) - label_smoothing * F.logsigmoid(-d)
     return values, implicit_rewards(pairs, beta)
 

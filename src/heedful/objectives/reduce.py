@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
 import torch
@@ -91,12 +91,47 @@ def whole_step(objective: Callable) -> Callable:
 
 
 @dataclass(frozen=True)
+class Modifier:
+    """What acts around an objective's function (see `modifiers.py`).
+
+    function: its keyword-only parameter, of the function's own name, is the setting.
+    before: whether it changes what the objective sees, (view) → Batch; else what it returns, (view, terms) → terms.
+    """
+
+    function: Callable
+    before: bool
+
+    @property
+    def setting(self) -> str:
+        """The setting's name."""
+        return self.function.__name__
+
+
+@dataclass(frozen=True)
 class Objective:
-    """An objective with its settings bound: what the loop calls."""
+    """An objective with its settings bound: what the loop calls.
+
+    settings: the function's own, and those of modifiers; what stands on null, false or 0 of these is off.
+    """
 
     name: str
     function: Callable
     settings: Mapping[str, Any]
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """The settings that the function itself takes."""
+        others = {modifier.setting for modifier in self._offered}
+        return {name: value for name, value in self.settings.items() if name not in others}
+
+    @property
+    def modifiers(self) -> list[tuple[Modifier, Any]]:
+        """The modifiers that are on, with their values."""
+        return [(m, self.settings[m.setting]) for m in self._offered if self.settings.get(m.setting)]
+
+    @property
+    def _offered(self) -> tuple[Modifier, ...]:
+        return getattr(self.function, "modifiers", ())
 
     @property
     def view(self) -> type[View]:
@@ -126,11 +161,23 @@ class Objective:
     def __call__(
         self, batch: Batch, stats: Mapping[str, Tensor] | None = None, state: dict[str, Tensor] | None = None
     ) -> Outcome:
-        view = self.view(batch)
+        view = self.view(self.seen(batch))
         extra: dict[str, Any] = {name: (stats or {})[name] for name in self.statistics}
         if self.stateful:
             extra["state"] = state or {}
-        return as_outcome(self.function(view, **extra, **self.settings), view.unit)
+        outcome = as_outcome(self.function(view, **extra, **self.own_settings), view.unit)
+        terms = outcome.terms
+        for modifier, value in self.modifiers:
+            if not modifier.before:
+                terms = modifier.function(self.view(batch), terms, **{modifier.setting: value})
+        return replace(outcome, terms=weighted(terms, batch))
+
+    def seen(self, batch: Batch) -> Batch:
+        """The batch as its modifiers let the function (and its statistics) see it."""
+        for modifier, value in self.modifiers:
+            if modifier.before:
+                batch = modifier.function(self.view(batch), **{modifier.setting: value})
+        return batch
 
 
 def view_of(function: Callable) -> type[View]:
@@ -168,10 +215,58 @@ def as_outcome(result: Any, unit: str) -> Outcome:
             raise ValueError(
                 f"term {name!r} has {term.values.numel()} values but {term.weights.numel()} weights; give one a value"
             )
+        if term.over not in (None, "tokens", "responses", "pairs", "groups"):
+            raise ValueError(f"term {name!r} is over {term.over!r}; it can be over tokens, responses, pairs or groups")
         if term.trainee not in TRAINEES:
             raise ValueError(f"term {name!r} trains {term.trainee!r}, but a run trains {' or '.join(TRAINEES)}")
         full[name] = Term(term.values, term.weights, term.over or unit, term.trainee)
     return Outcome(full, {k: v.detach() for k, v in metrics.items()}, state)
+
+
+def weighted(terms: Mapping[str, Term], batch: Batch) -> dict[str, Term]:
+    """The terms, each unit counting as often as the data's `weight` says, once where it says nothing.
+
+    A token counts as its response does, a pair as its chosen response, a list as the best of its responses (the first
+    of equals).  Of a term without a value for every unit, which no run with weights takes, all count alike.
+    """
+    column = batch.responses.get("weight")
+    if column is None:
+        return dict(terms)
+    weight = torch.nan_to_num(column, nan=1.0)
+    found = {}
+    for name, term in terms.items():
+        units = _by_unit(weight, batch, term.over).to(term.values.dtype)
+        if units.shape == term.values.shape:
+            found[name] = replace(term, weights=units if term.weights is None else term.weights * units)
+        else:
+            assert bool((weight == 1).all()), f"weights, but not one for each value of term {name!r}"
+            found[name] = term
+    return found
+
+
+def _by_unit(weight: Float[Tensor, " B"], batch: Batch, over: str | None) -> Float[Tensor, " U"]:
+    if over == "tokens":
+        return torch.repeat_interleave(weight, batch.lengths)
+    if over == "pairs":
+        return weight[batch.responses["chosen"] > 0.5]
+    if over == "groups":
+        _, group, sizes = torch.unique_consecutive(batch.group_of, return_inverse=True, return_counts=True)
+        rank = torch.nan_to_num(batch.responses["rank"], nan=float("inf"))
+        best = torch.segment_reduce(rank, "min", lengths=sizes)[group] == rank
+        place = torch.where(best, torch.arange(len(rank), device=rank.device), len(rank)).to(weight.dtype)
+        return weight[torch.segment_reduce(place, "min", lengths=sizes).long()]
+    return weight
+
+
+def unweightable(objective: Objective) -> str | None:
+    """Why the weights of data cannot act on this objective; None if they can.  Tried on a toy batch."""
+    batch = toy_batch()
+    terms = objective(batch, {name: torch.zeros((), dtype=torch.float64) for name in objective.statistics}).terms
+    for name, term in terms.items():
+        num = len(_by_unit(batch.responses["weight"], batch, term.over))
+        if num != term.values.numel():
+            return f"its term {name!r} does not give one value for each of the {term.over}"
+    return None
 
 
 def loss_of(outcome: Outcome, denominators: Mapping[str, Tensor]) -> Float[Tensor, ""]:
@@ -229,7 +324,7 @@ def needs(objective: Objective) -> frozenset[str]:
     try:
         outcome = objective(batch, stats)
         for function in objective.statistics.values():
-            function(Singles(batch))
+            function(Singles(objective.seen(batch)))
     except MissingColumn as error:
         raise ValueError(
             f"{objective.name} reads a column {error.args[0]!r} that no batch carries; "

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
+from heedful.objectives import modifiers
 from heedful.objectives.reduce import Objective, needs, uncountable, view_of
 from heedful.types import UserError
+from heedful.user_file import names_file, user_function
 
 REGISTRY: dict[str, Callable] = {}
 """Name → function; filled by the package's index."""
+
+
+def register(*functions: Callable) -> None:
+    """Make objectives known by their own names, with the modifiers that fit them."""
+    REGISTRY.update({function.__name__: _modified(function) for function in functions})
+
+
+def _modified(function: Callable) -> Callable:
+    parameters = inspect.signature(function).parameters.values()
+    required = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name != "state" for p in parameters)
+    return modifiers.attach(function, None if required else {})
 
 
 def get(name: str) -> Callable:
@@ -24,36 +35,20 @@ def get(name: str) -> Callable:
     """
     if name in REGISTRY:
         return REGISTRY[name]
-    path, colon, function_name = name.rpartition(":")
-    if colon and path.endswith(".py"):
-        return _from_file(Path(path), function_name)
-    if name.endswith(".py"):
-        raise UserError(f"{name}: name the function too, as in {name}:my_objective.")
+    if names_file(name):
+        return _from_file(name)
     near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UserError(f"there is no objective {name!r}{hint} (there are: {', '.join(sorted(REGISTRY))})")
 
 
-def _from_file(path: Path, function_name: str) -> Callable:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; an objective of your own is named path/to/file.py:function.")
-    spec = importlib.util.spec_from_file_location(f"heedful_user_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    function = getattr(module, function_name, None)
-    if not inspect.isfunction(function):
-        found = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
-        raise UserError(f"{path} has no function {function_name!r}; it has {', '.join(found) or 'none'}.")
+def _from_file(name: str) -> Callable:
+    function = user_function(name, "objective")
     try:
         view_of(function)
     except ValueError as error:
-        raise UserError(f"{path}: {error}.") from error
-    return function
+        raise UserError(f"{name.rpartition(':')[0]}: {error}.") from error
+    return _modified(function)
 
 
 def bind(name: str, settings: Mapping[str, Any]) -> Objective:
@@ -64,6 +59,7 @@ def bind(name: str, settings: Mapping[str, Any]) -> Objective:
     """
     objective = Objective(name, get(name), dict(settings))
     try:
+        modifiers.check(objective)
         needs(objective)
         _ = objective.trainees
         reason = uncountable(objective)
