@@ -8,7 +8,7 @@ import torch
 
 from heedful.objectives import REGISTRY
 from heedful.objectives.reduce import Objective
-from heedful.objectives.views import Batch
+from heedful.objectives.views import TOKEN_COLUMNS, Batch
 from heedful.proofs.batches import cast
 from heedful.proofs.verdict import EXACT, Arithmetic, Verdict, difference, largest, measured, worst
 
@@ -20,13 +20,14 @@ DIGITS = 2e-6
 
 
 def worked_batch(logps: list[float], ref_logps: list[float], lengths: list[int], **columns: list[float]) -> Batch:
-    """Responses two a prompt, with these columns per response, in float64."""
-    double = torch.float64
+    """Responses two a prompt, in float64, with these columns: a number for each token or for each response."""
+    named = {"logps": logps, "ref_logps": ref_logps, **columns}
+    double = {name: torch.tensor(values, dtype=torch.float64) for name, values in named.items()}
     return Batch(
         torch.tensor(lengths),
         torch.arange(len(lengths)) // 2,
-        {"logps": torch.tensor(logps, dtype=double), "ref_logps": torch.tensor(ref_logps, dtype=double)},
-        {name: torch.tensor(values, dtype=double) for name, values in columns.items()},
+        {name: column for name, column in double.items() if name in TOKEN_COLUMNS},
+        {name: column for name, column in double.items() if name not in TOKEN_COLUMNS},
     )
 
 
@@ -40,11 +41,16 @@ PAIR = worked_batch(
     reward=[2.0, 0.5],
     scores=[2.0, 0.5],
     margin=[0.5, 0.5],
+    value=[1.0, 1.0],
+    prompt_desirability=[0.75, 0.75],
+    values=[0.5, 0.0, -0.5],
+    kl=[0.3, 0.1, 0.2],
 )
 """A chosen response of two tokens and a rejected one of one.
 
 r_w = (-1 + 1½) + (-2 + 2½) = 1, r_l = -½ + ¼ = -¼, h = r_w - r_l = 1¼;  S_w = -3, S_l = -½;
-m_w = -1½ (two tokens), m_l = -½.  σ(1¼) = 0.777300.
+m_w = -1½ (two tokens), m_l = -½.  σ(1¼) = 0.777300.  Rewards are 2 and ½, advantages 1 and -½.
+Ratios π/π_ref are e = 2.718282 and e^-¼ = 0.778801 of the responses, and of the tokens e^½ = 1.648721 twice and e^-¼.
 """
 
 WORKED: list[tuple[str, dict[str, Any], dict[str, list[float]]]] = [
@@ -52,6 +58,54 @@ WORKED: list[tuple[str, dict[str, Any], dict[str, list[float]]]] = [
     ("sft", {}, {"loss": [1.0, 2.0, 0.5]}),
     # log(1 + e^-0.625) = log(1.535261)
     ("dpo", {"beta": 0.5}, {"loss": [0.428701]}),
+    # S_w - S_l = -2½: log(1 + e^1.25)
+    ("dpo", {"beta": 0.5, "reference_free": True}, {"loss": [1.501929]}),
+    # 1/2 + 1/4 per token, and 1¼ less the margin of ½: log(1 + e^-0.75) both times
+    ("dpo", {"beta": 1.0, "length_normalized": True}, {"loss": [0.386871]}),
+    ("dpo", {"beta": 1.0, "margin": True}, {"loss": [0.386871]}),
+    # as sft, each response behind its control token
+    ("csft", {}, {"loss": [1.0, 2.0, 0.5]}),
+    # δ = (1 - ¼)/2 = 0.375, and both are 0.625 on the right side of it: 2·log(1 + e^-0.625)
+    ("bco_pair", {"beta": 1.0}, {"loss": [0.857401]}),
+    # the same δ, one response a side; p/(1-p) = 3 weighs the undesirable
+    ("bco", {"beta": 1.0}, {"loss": [0.428701, 0.428701]}),
+    ("bco", {"beta": 1.0, "density_ratio": True}, {"loss": [0.428701, 1.286102]}),
+    # one response a side, so one quantile: log(1 + e^-0.625)
+    ("aot_unpaired", {"beta": 0.5}, {"loss": [0.428701]}),
+    # 3, and ½
+    ("nll", {}, {"loss": [3.0, 0.5]}),
+    # 2·3, and ½·½
+    ("wbc", {}, {"loss": [6.0, 0.25]}),
+    # 2·(e^-1·1 + 0.2·2), where e^-2 = 0.135 is below 0.2, and ½·e^-½·½
+    ("r_gold", {"min_prob": 0.2}, {"loss": [1.535759, 0.151633]}),
+    # 2·1.9·3, where e is above 1.9, and ½·0.778801·½
+    ("r_lol", {"clip": 0.9}, {"loss": [11.4, 0.194700]}),
+    # 1·e·3, and no advantage
+    ("a_lol", {"clip": None}, {"loss": [8.154845, 0.0]}),
+    # 1·(1.5·1 + 1.5·2), where e^½ is above 1.5
+    ("a_lol_seq", {"clip": 0.5}, {"loss": [4.5, 0.0]}),
+    ("a_lol_ref_free", {}, {"loss": [3.0, 0.0]}),
+    # ½·r
+    ("a_lol_kl", {"kl": "published", "kl_beta": 0.5}, {"loss": [3.0, 0.0], "kl": [0.5, -0.125]}),
+    # ½·2·(e^-½ + ½ - 1) = 0.606531 - 0.5, and ½·(e^¼ - ¼ - 1) = ½·0.034025
+    ("a_lol_kl", {"kl": "k3", "kl_beta": 0.5}, {"loss": [3.0, 0.0], "kl": [0.106531, 0.017013]}),
+    # ½·(0.3 + 0.1), and ½·0.2
+    ("a_lol_kl", {"kl": "full", "kl_beta": 0.5}, {"loss": [3.0, 0.0], "kl": [0.2, 0.1]}),
+    # rewards ±0.75 around their mean, std 0.75: A = ±0.75/0.76 = ±0.986842.  e^½ is held at 1.5: -1.5·A; 0.778801·A
+    (
+        "grpo_offline",
+        {"clip": 0.5, "kl_beta": 1.0},
+        {"policy": [-1.480263, -1.480263, 0.768554], "kl": [0.106531, 0.106531, 0.034025]},
+    ),
+    # rewards 1 and -1 at the ends.  δ: ½·0 - ½ = -½, 1 - 0 = 1;  -1 + ½ = -½.  A: -½ + ¼·1 = -¼, 1;  -½.
+    # Mean 1/12, variance 0.430556, white: -0.508001, 1.397001, -0.889001.
+    # 0.508001·e^½ (a ratio that is too high already is not held against a fall), -1.397001·1.5, 0.889001·0.778801.
+    # Returns ½·1 = ½, 1, -1 against values ½, 0, -½: ½·0², ½·1², ½·½².
+    (
+        "ppo_offline",
+        {"gamma": 0.5, "gae_lambda": 0.5, "clip": 0.5, "critic_weight": 1.0, "kl_beta": 1.0},
+        {"policy": [0.837552, -2.095502, 0.692355], "critic": [0.0, 0.5, 0.125], "kl": [0.5, 0.5, -0.25]},
+    ),
     # (1/2 + 1/4 - 1)²
     ("ipo", {"tau": 0.5}, {"loss": [0.0625]}),
     # (0.9·log(1 + e^-1.25) - 0.1·log(1 + e^1.25)) / 0.8 = (0.9·0.251929 - 0.1·1.501929) / 0.8
@@ -103,6 +157,11 @@ WORKED: list[tuple[str, dict[str, Any], dict[str, list[float]]]] = [
 ]
 
 
+def digits(arithmetic: Arithmetic) -> float:
+    """How far an objective may be off a value worked out by hand."""
+    return max(DIGITS, arithmetic.objective_tolerance)
+
+
 def hand_value(name: str, arithmetic: Arithmetic = EXACT) -> Verdict:
     """The registered objective's terms against every value worked out for it."""
     return worst([_compared(*case, arithmetic) for case in WORKED if case[0] == name])
@@ -113,14 +172,13 @@ def _compared(name: str, settings: dict[str, Any], expected: dict[str, list[floa
     batch = cast(PAIR, arithmetic.dtype, arithmetic.device)
     stats = {key: torch.tensor(Z, dtype=arithmetic.dtype, device=arithmetic.device) for key in objective.statistics}
     terms = objective(batch, stats).terms
-    tolerance = max(DIGITS, arithmetic.objective_tolerance)
     if terms.keys() != expected.keys():
         return Verdict(problem=f"its terms are {', '.join(terms)}, and by hand {', '.join(expected)}")
     found = {term: difference(terms[term].values, torch.tensor(values)) for term, values in expected.items()}
     furthest = max(found, key=lambda term: found[term])
     return measured(
         largest(found.values()),
-        tolerance,
+        digits(arithmetic),
         f"its term {furthest!r} is {[round(v, 6) for v in terms[furthest].values.tolist()]} at {settings}, and by hand "
         f"{expected[furthest]}",
     )
