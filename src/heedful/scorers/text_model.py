@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from heedful.types import UserError
+
 TOKENS_PER_BATCH = 8192
 
 Forward = Callable[[dict[str, Tensor]], Float[Tensor, "B C"]]
@@ -63,6 +65,8 @@ class TextModel:
         self.tokenizer.truncation_side = "right" if self.keeps == "beginning" else "left"
         settings = {"return_token_type_ids": self.has_types, "return_attention_mask": False, "verbose": False}
         rows = self.tokenizer(texts, seconds, truncation=False, **settings)
+        if not all(rows["input_ids"]):
+            raise UserError("a text to be scored has no token: its tokenizer knows none of its characters")
         num_cut = sum(len(ids) > self.max_length for ids in rows["input_ids"])
         self.num_texts += len(texts)
         self.num_cut += num_cut
