@@ -31,8 +31,6 @@ DESCENT = ("raises the better", "lowers the worse")
 
 _UNTOUCHED_WEIGHT = {"gradient of its value": "no gradient flows through its weight, as published"}
 
-HELD_STILL = {"gradient of its value": "importance weights and advantages carry no gradient, as published"}
-
 EXEMPT: dict[str, dict[str, str]] = {
     "discopop": dict.fromkeys(DESCENT, "its authors show a dip at small negative margins, where it asks for less"),
     "apo_down": {"raises the better": "it lowers both by design where the chosen is likelier than under the reference"},
@@ -42,6 +40,9 @@ EXEMPT: dict[str, dict[str, str]] = {
         "gradient of its value": "no gradient flows through its advantages, as published",
     },
     **dict.fromkeys(("r_gold", "r_lol", "a_lol", "a_lol_seq"), _UNTOUCHED_WEIGHT),
+    **dict.fromkeys(
+        ("bco", "bco_pair"), {"gradient of its value": "no gradient flows through its shift, as published"}
+    ),
 }
 """Objective → law → why it does not hold there."""
 
