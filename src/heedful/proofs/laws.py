@@ -30,6 +30,7 @@ DESCENT = ("raises the better", "lowers the worse")
 """The laws that speak of better and worse responses."""
 
 _UNTOUCHED_WEIGHT = {"gradient of its value": "no gradient flows through its weight, as published"}
+_UNTOUCHED_SHIFT = {"gradient of its value": "no gradient flows through its running shift, as published"}
 
 EXEMPT: dict[str, dict[str, str]] = {
     "discopop": dict.fromkeys(DESCENT, "its authors show a dip at small negative margins, where it asks for less"),
@@ -40,9 +41,7 @@ EXEMPT: dict[str, dict[str, str]] = {
         "gradient of its value": "no gradient flows through its advantages, as published",
     },
     **dict.fromkeys(("r_gold", "r_lol", "a_lol", "a_lol_seq"), _UNTOUCHED_WEIGHT),
-    **dict.fromkeys(
-        ("bco", "bco_pair"), {"gradient of its value": "no gradient flows through its shift, as published"}
-    ),
+    **dict.fromkeys(("bco", "bco_pair"), _UNTOUCHED_SHIFT),
 }
 """Objective → law → why it does not hold there."""
 
