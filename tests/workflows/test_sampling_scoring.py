@@ -119,7 +119,30 @@ def test_what_was_cut_is_said(tmp_path):
     data = write(tmp_path / "d.jsonl", [{"prompt": "", "completion": c} for c in ("A fox.", LONG)])
     said: list[str] = []
     score(f"cola_fluency:{tmp_path / 'cola'}", data, tmp_path / "o.jsonl", device="cpu", echo=said.append)
-    assert said == ["cola_fluency: 1 of 2 texts were longer than 510 tokens and lost their end"]
+    assert said[0] == "cola_fluency: 1 of 2 texts were longer than 510 tokens and lost their end"
+
+
+def test_means_and_text_metrics_are_said_at_the_end(tmp_path):
+    def lines(rows, *names):
+        said: list[str] = []
+        score(list(names), write(tmp_path / "d.jsonl", rows), tmp_path / "o.jsonl", echo=said.append)
+        return said
+
+    rows = [{"prompt": "Say", "completion": c} for c in ("a b", "a b a b")]
+    # 3 and 7 characters; 2 different of 6 words, 2 of 4 bigrams, 2 of 2 trigrams.
+    assert lines(rows, "length") == [
+        "length: mean 5, from 3 to 7",
+        "texts: distinct_1 0.333, distinct_2 0.5, distinct_3 1, words 3",
+    ]
+    known = [{"prompt": "Knowledge: the red fox<|endoftext|>Well?<|endoftext|>", "completion": "a red fox"}]
+    # Two words of three are copied, as one fragment: coverage 2/3, density 4/3.
+    assert lines(known, "length", "parses") == [
+        "length: mean 9, from 9 to 9",
+        "parses: mean 0, from 0 to 0",
+        "reward: mean 9, from 9 to 9",
+        "texts: distinct_1 1, distinct_2 1, distinct_3 1, words 3, coverage 0.667, coverage_std 0, density 1.33, "
+        "density_std 0",
+    ]
 
 
 def test_the_table_lists_every_scorer():

@@ -6,9 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from heedful.evaluation import summary
 from heedful.examples import load, write_jsonl
 from heedful.examples.io import check_writable
 from heedful.scorers import FILE_SCORERS, SCORERS, Scorer, get, needs_model
+from heedful.scorers.dialogue import dialogue_text, knowledge_of, turns_of
 from heedful.training.progress import duration
 from heedful.types import Echo, Example, UserError
 from heedful.workflows.sampling import device_of, with_progress
@@ -61,6 +65,7 @@ def score(
             echo(f"{scorer.name}: {scorer.note()}")
     set_rewards(examples, rewards)
     write_jsonl(examples, out)
+    _report(scorers, examples, echo)
     return Path(out)
 
 
@@ -100,6 +105,20 @@ def _keep(examples: list[Example], scorer: Scorer, scores: list[list[float]]) ->
     for example, row in zip(examples, scores, strict=True):
         for response, value in zip(example.responses, row, strict=True):
             response.extra[scorer.name] = value
+
+
+def _report(scorers: Sequence[tuple[str, Scorer]], examples: list[Example], echo: Echo) -> None:
+    """Say what the scores are on average, and what the responses are like as texts."""
+    pairs = [(example, response) for example in examples for response in example.responses]
+    columns = {scorer.name: [response.extra[scorer.name] for _, response in pairs] for _, scorer in scorers}
+    if len(scorers) > 1:
+        columns["reward"] = [response.reward for _, response in pairs]
+    for name, values in columns.items():
+        echo(f"{name}: mean {np.mean(values):.4g}, from {min(values):.4g} to {max(values):.4g}")
+    knowledge = [knowledge_of(turns_of(dialogue_text(example))) for example, _ in pairs]
+    sources = [source for source in knowledge if source is not None]
+    found = summary([response.text for _, response in pairs], sources if len(sources) == len(pairs) else None)
+    echo("texts: " + ", ".join(f"{name} {value:.3g}" for name, value in found.items()))
 
 
 def _describe(scorers: Sequence[tuple[str, Scorer]], examples: list[Example], out: Path | str, echo: Echo) -> None:
