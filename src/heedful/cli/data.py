@@ -1,4 +1,4 @@
-"""`heed data`: look at feedback before training on it."""
+"""`heed data`: prepare feedback, and look at it before training on it."""
 
 from __future__ import annotations
 
@@ -72,3 +72,28 @@ def convert(
 
     count = run(data, out, to=to, split=split, reader=reader, readers=readers or [], seed=seed)
     print(f"Wrote {out}: {count:,} rows. Next: heed data check OBJECTIVE model=MODEL data={out}")
+
+
+def prepare(
+    recipe: Annotated[
+        str, Parameter(help="hh, comet, reddit, wow, faithdial, faithdial_wow, or a recipe that trains on one of them")
+    ],
+    /,
+    *words: Annotated[str, Parameter(help="raw=FOLDER of the published files, out=FOLDER to write, other settings")],
+) -> None:
+    """Clean and split published files into data with rewards, and count what was left out and why.
+
+    heed recipes prepare lists what there is; heed recipes prepare/hh shows the
+    settings, the files that are read and where they are published. The same
+    files, settings and seed give the same bytes.
+
+    Examples:
+
+      heed data prepare hh raw=downloads/pro out=data/hh
+
+      heed data prepare lol/reddit_pos/a_lol raw=downloads/reddit out=data/reddit
+    """
+    from heedful.workflows.prepare import prepare as run
+
+    out = run(recipe, words)
+    print(f"Wrote {out}, its counts in {out}/report.json. Next: heed recipes, heed data check OBJECTIVE data={out}/…")

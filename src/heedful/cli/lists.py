@@ -8,21 +8,49 @@ from cyclopts import Parameter
 
 
 def recipes(name: Annotated[str | None, Parameter(help="a recipe to print; all are listed without")] = None, /) -> None:
-    """List the recipes with a line on each, or print one.
+    """List the recipes by folder, with a line on each and what it needs, or print one.
 
     Examples:
 
       heed recipes
 
+      heed recipes lol/hh
+
       heed recipes demo/dpo
     """
     from heedful import recipes as shelf
 
-    if name is not None:
-        print(shelf.recipe_path(name).read_text(encoding="utf-8"), end="")
+    if name is None or name in shelf.FOLDERS:
+        for folder in [name] if name else shelf.FOLDERS:
+            _print_folder(folder)
+        print(MIXING)
         return
-    _print_columns([(each, shelf.about(each)) for each in shelf.names()])
-    print("\nUse one: heed train OBJECTIVE RECIPE model=… data=…   Read one: heed recipes RECIPE")
+    path = shelf.preparation_path(name) if name.startswith(f"{shelf.PREPARE}/") else shelf.recipe_path(name)
+    print(path.read_text(encoding="utf-8"), end="")
+
+
+MIXING = """Use one:   heed train OBJECTIVE RECIPE key=value…   heed recipes RECIPE prints it, heed recipes FOLDER lists
+Mix some:  heed train kto models/pythia-1.4b halos/kto data=…    settings merge key by key and the later wins, so that
+           any loss goes with any model; --config models/pythia-1.4b --config halos/kto says the same
+After SFT: heed train sft models/pythia-1.4b halos/archangel/sft out=runs/sft
+           heed train kto halos/archangel/kto model=runs/sft"""
+"""How recipes are used, under their list."""
+
+
+def _print_folder(folder: str) -> None:
+    from heedful import recipes as shelf
+    from heedful.recipes.needs import needs_in
+
+    print(f"{folder}/: {shelf.FOLDERS[folder]}")
+    paths = sorted((shelf.FOLDER / folder).glob("*.yaml"))
+    rows = [(f"  {folder}/{path.stem}", shelf.about(path)) for path in paths]
+    needs = ["; ".join(dict.fromkeys(map(str, needs_in(path)))) for path in paths]
+    width = max(len(name) for name, _ in rows)
+    for (name, about), need in zip(rows, needs, strict=True):
+        print(f"{name:{width}}  {about}")
+        if need:
+            print(f"{'':{width}}  needs: {need}")
+    print()
 
 
 def objectives(

@@ -31,11 +31,12 @@ COMMANDS = {
 }
 GROUPS = {
     "data": (
-        "Look at feedback before training on it.",
+        "Prepare feedback, and look at it before training on it.",
         {
             "check": ("data:check", "Count what would be trained on, what dropped and why."),
             "show": ("data:show", "Show tokens in colours: prompt, trained on, not trained on."),
             "convert": ("data:convert", "Write data in our format or in TRL's."),
+            "prepare": ("data:prepare", "Clean and split published files into data with rewards."),
         },
     ),
     "model": (

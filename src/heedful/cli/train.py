@@ -11,7 +11,8 @@ from heedful.config import TrainConfig
 
 
 def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None, dry_run: DryRun = False) -> None:
-    settings = resolve(objective, words, config)  # a mistake is told before anything heavy is imported
+    # A mistake is told before anything heavy is imported.
+    settings = resolve(objective, words, config, trains=not dry_run)
     from heedful.training.train import train as run
 
     folder = run(settings, dry_run=dry_run)

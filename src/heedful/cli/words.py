@@ -14,20 +14,32 @@ from heedful.types import UserError
 ObjectiveName = Annotated[str, Parameter(help="name (see heed objectives) or path/to/file.py:function")]
 Word = Annotated[str, Parameter(help="a recipe's name (see heed recipes), and settings as key=value")]
 ConfigFiles = Annotated[
-    list[Path] | None, Parameter(help="YAML file of settings; may repeat, a later one wins", negative="")
+    list[Path] | None,
+    Parameter(help="YAML file of settings, or a recipe's name; may repeat, a later one wins", negative=""),
 ]
 DryRun = Annotated[bool, Parameter(help="say what would be done, on what, and stop", negative="")]
 
 
-def resolve(objective: str, words: Sequence[str], config: Sequence[Path] | None) -> TrainConfig:
-    """The settings those words mean; recipes first, then the files, then key=value."""
-    from heedful.recipes import recipe_path
+def resolve(
+    objective: str, words: Sequence[str], config: Sequence[Path] | None, *, trains: bool = False
+) -> TrainConfig:
+    """The settings those words mean; recipes first, then the files (or recipes given as files), then key=value.
+
+    trains: whether a GPU that a recipe needs must be there too, beside its files.
+    """
+    from heedful import recipes
+    from heedful.objectives import get
+    from heedful.recipes.needs import check
 
     for word in words:
         if word in TrainConfig.model_fields:
             raise UserError(f"{word} is a setting and wants a value: {word}=VALUE")
-    files = [*(recipe_path(word) for word in words if "=" not in word), *(config or [])]
-    settings = [word for word in words if "=" in word]
-    from heedful.objectives import get
-
-    return load_train(files, settings, find=get, objective=objective)
+    named = [word for word in words if "=" not in word]
+    files = [recipes.recipe_path(word) for word in named]
+    for file in config or []:
+        is_recipe = not file.exists() and str(file) in recipes.names()
+        named += [str(file)] * is_recipe
+        files.append(recipes.recipe_path(str(file)) if is_recipe else file)
+    settings = load_train(files, [word for word in words if "=" in word], find=get, objective=objective)
+    check(named, settings, ("file", "network", "login", "gpu") if trains else ("file",))
+    return settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -47,7 +47,11 @@ def load_train(
     find: the objective's function from its name or path (`heedful.objectives.get`).
     objective: the name given on the command line; a file that names another is refused.
     """
-    tree = merge(files, overrides)
+    return build_train(merge(files, overrides), find=find, objective=objective)
+
+
+def build_train(tree: Tree, *, find: Callable[[str], Callable[..., Any]], objective: str | None = None) -> TrainConfig:
+    """`load_train` of settings that were read already."""
     name = _objective_name(tree, objective)
     model = settings_model(find(name))
     return build(TrainConfig, tree, {"objective": model})
@@ -56,11 +60,22 @@ def load_train(
 def merge(files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Tree:
     """The files and words as one tree of text, nothing yet checked.
 
-    A file that names another objective than the one before it starts that objective's settings afresh: a beta meant
-    for DPO does not leak into KTO.
+    `needs` in a file is no setting: a recipe says there what a machine must have.
+    """
+    trees = [read_tree(file) for file in files]
+    for tree in trees:
+        tree.values.pop("needs", None)
+    return join([*trees, override_tree(overrides)])
+
+
+def join(trees: Iterable[Tree]) -> Tree:
+    """Trees as one, the later winning.
+
+    One that names another objective than the one before it starts that objective's settings afresh: a beta meant for
+    DPO does not leak into KTO.
     """
     merged = Tree()
-    for tree in [*(read_tree(file) for file in files), override_tree(overrides)]:
+    for tree in trees:
         _lengthen(tree)
         new, old = _name_in(tree), _name_in(merged)
         if new is not None and old is not None and new != old:

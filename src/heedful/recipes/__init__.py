@@ -2,31 +2,71 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
+from heedful.config.suggest import did_you_mean
 from heedful.types import UserError
 
 FOLDER = Path(__file__).parent
+PREPARE = "prepare"
+"""The folder of the recipes of `heed data prepare`: how published files become data, not how a model is trained."""
+
+FOLDERS = {
+    "demo": "the tour's small model; the settings suit models of a million parameters",
+    "halos": "losses with the settings of HALOs; add a model and data",
+    "halos/archangel": "losses with the settings of the Archangel suite (SHP, HH, OASST1); add a model of models/",
+    "lol/hh": "A-LoL and its rivals on Helpful and Harmless, LLaMA 7B with an adapter",
+    "lol/comet": "A-LoL and its rivals on commonsense inferences, COMET-distil",
+    "lol/reddit_pos": "A-LoL and its rivals on upvoted Reddit comments, DialoGPT-medium; nll first",
+    "lol/reddit_neg": "the same on downvoted comments",
+    "lol/wow": "A-LoL and its rivals on Wizard of Wikipedia, DialoGPT-medium; nll first",
+    "lol/faithdial": "the same on FaithDial",
+    "lol/faithdial_wow": "the same on both",
+    "models": "published base models; mix one with any loss",
+    PREPARE: "published files to data: heed data prepare NAME raw=FOLDER out=FOLDER",
+}
+"""What is in each folder."""
 
 
 def names() -> list[str]:
-    """Every recipe as family/name, sorted."""
-    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("*/*.yaml"))
+    """Every recipe as folder/name, sorted; the recipes of `heed data prepare` are not among them."""
+    return sorted(name for name in _all() if not name.startswith(f"{PREPARE}/"))
+
+
+def preparations() -> list[str]:
+    """Every recipe of `heed data prepare`, by its name alone."""
+    return sorted(name.removeprefix(f"{PREPARE}/") for name in _all() if name.startswith(f"{PREPARE}/"))
+
+
+def _all() -> list[str]:
+    return [path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml")]
 
 
 def recipe_path(name: str) -> Path:
-    """The file of the recipe `family/name`; UserError with the nearest name if there is none."""
-    path = FOLDER / f"{name}.yaml"
+    """The file of the recipe `folder/name`; UserError with the nearest name if there is none."""
     if name in names():
-        return path
-    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else ""
+        return FOLDER / f"{name}.yaml"
+    if name.removeprefix(f"{PREPARE}/") in preparations():
+        raise UserError(
+            f"{name} is a recipe for data: heed data prepare {name.removeprefix(f'{PREPARE}/')} raw=… out=…"
+        )
     extra = f"; a file of your own is given as --config {name}" if name.endswith((".yaml", ".yml")) else ""
+    inside = [other for other in names() if other.startswith(f"{name}/")]
+    hint = f"; it is a folder, name one of {', '.join(inside)}" if inside else did_you_mean(name, names())
     raise UserError(f"{name}: there is no such recipe{hint}{extra or '; see heed recipes; settings are key=value'}")
 
 
-def about(name: str) -> str:
-    """The first comment of a recipe: what it is for, in one line."""
-    first = recipe_path(name).read_text(encoding="utf-8").splitlines()[0]
+def preparation_path(name: str) -> Path:
+    """The file of the recipe `name` of `heed data prepare`; UserError with the nearest name if there is none."""
+    plain = name.removeprefix(f"{PREPARE}/")
+    if plain in preparations():
+        return FOLDER / PREPARE / f"{plain}.yaml"
+    raise UserError(
+        f"{name}: no recipe prepares that{did_you_mean(plain, preparations())} ({', '.join(preparations())})"
+    )
+
+
+def about(path: Path) -> str:
+    """The first comment of a recipe's file: what it is for, in one line."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
     return first.removeprefix("#").strip()

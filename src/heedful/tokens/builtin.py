@@ -64,7 +64,33 @@ ALPACA = (
 )
 """Stanford Alpaca's prompt without input, extended to several turns."""
 
-BUILTIN = {"chatml": CHATML, "safe-rlhf": SAFE_RLHF, "hh": HH, "alpaca": ALPACA, "plain": PLAIN}
+DIALOGPT = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}"
+"""DialoGPT: turns of whatever role, each with EOS after it; the template its tokenizer brings."""
+
+_LOL_HH_SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions.\\n"
+).replace("'", "\\'")
+LOL_HH = (
+    "{% if messages[0]['role'] != 'system' %}{{ '" + _LOL_HH_SYSTEM + "' }}{% endif %}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] + '\\n' }}"
+    "{% elif message['role'] == 'user' %}{{ ' ### Human: ' + message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}{{ ' ### Assistant: ' + message['content'] }}"
+    "{% else %}" + _NO_ROLE.replace("NAME", "lol-hh") + "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ ' ### Assistant:' }}{% endif %}"
+)
+"""A-LoL's Helpful and Harmless, the prompt of Guanaco: ` ### Human: … ### Assistant: …`; EOS after the last answer."""
+
+BUILTIN = {
+    "chatml": CHATML,
+    "safe-rlhf": SAFE_RLHF,
+    "hh": HH,
+    "alpaca": ALPACA,
+    "plain": PLAIN,
+    "dialogpt": DIALOGPT,
+    "lol-hh": LOL_HH,
+}
 
 STRINGS = ("human_prefix", "human_suffix", "assistant_prefix", "assistant_suffix")
 
