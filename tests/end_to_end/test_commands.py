@@ -15,7 +15,7 @@ from tests.end_to_end.runs import heed, write_pairs
 pytestmark = pytest.mark.slow
 
 SMALL = ("max_length=128", "threads=1", "batch_size=8", "steps=3", "lr=1e-3")
-COMMANDS = ["demo", "train", "score", "sample", "report", "recipes", "objectives", "doctor"]
+COMMANDS = ["demo", "train", "score", "sample", "report", "recipes", "objectives", "check", "doctor"]
 COMMANDS += ["data-check", "data-show", "data-convert", "model-new", "model-convert", "model-merge"]
 
 

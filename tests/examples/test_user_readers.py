@@ -100,9 +100,9 @@ def test_readers_that_do_not_work(file: str, reader: str, message: str) -> None:
 
 def test_files_that_do_not_work(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("import nothing_of_that_name\n")
-    with pytest.raises(UserError, match=r"bad\.py fails when it is run: ModuleNotFoundError"):
+    with pytest.raises(UserError, match=r"bad\.py cannot be imported: ModuleNotFoundError"):
         load("x", readers=[f"{tmp_path}/bad.py:x"])
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="there is no file"):
         load("x", readers=[f"{tmp_path}/none.py:x"])
-    with pytest.raises(UserError, match=r"must be FILE\.py:FUNCTION"):
+    with pytest.raises(UserError, match="name the function too"):
         load("x", readers=["my.py"])

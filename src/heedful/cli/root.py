@@ -22,11 +22,13 @@ from heedful.types import Interrupted, RunError, UserError
 COMMANDS = {
     "demo": ("demo:demo", "Make a small model better with feedback, from nothing, in minutes: the tour."),
     "train": ("train:train", "Train a model on feedback by an objective."),
+    "compare": ("compare:compare", "Train objectives on the same data and say what came of each."),
     "score": ("score:score", "Score the responses of a file with a reward model."),
     "sample": ("sample:sample", "Sample answers of a model to the prompts of a file."),
     "report": ("report:report", "Write one HTML file about runs: curves, settings, samples."),
     "recipes": ("lists:recipes", "List the recipes, or print one."),
     "objectives": ("lists:objectives", "List the objectives, or describe one."),
+    "check": ("check:check", "Prove that objectives compute what they say; yours too."),
     "doctor": ("doctor:doctor", "Say what this machine has and what is missing."),
 }
 GROUPS = {

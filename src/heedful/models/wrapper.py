@@ -25,7 +25,7 @@ class PackedModel(nn.Module):
     inner: the model.  packed: whether it reads a pack as it is (else through a padded batch, with the same results).
     compute_dtype: compute the trunk in this dtype by autocasting; parameters stay as they are.
     frame: for encoders, the special tokens around a text pair.
-    value_head: a layer from hidden states to one value, for objectives that read `values`.
+    value_head: from hidden states to one value, for objectives that read `values`; its gradient stays within it.
     reference_adapter: name of the frozen copy of the adapter that a run continues, which is its reference.
     """
 
@@ -36,7 +36,7 @@ class PackedModel(nn.Module):
         packed: bool = True,
         compute_dtype: torch.dtype | None = None,
         frame: padded.PairFrame | None = None,
-        value_head: nn.Linear | None = None,
+        value_head: nn.Module | None = None,
         reference_adapter: str | None = None,
     ):
         super().__init__()
@@ -44,6 +44,8 @@ class PackedModel(nn.Module):
         self.packed, self.compute_dtype, self.frame = packed, compute_dtype, frame
         self.value_head = value_head
         self.reference_adapter = reference_adapter
+        self.chunk_bytes: int | None = None
+        """Size of the buffer for logits; None is what `token_stats` finds best."""
         if reference_adapter is not None:
             # The starting point is the run's input, not its state: a checkpoint neither holds nor overwrites it.
             self.register_state_dict_post_hook(_without_reference)
@@ -85,7 +87,7 @@ class PackedModel(nn.Module):
         states = states[sources]
         if "values" in wants:
             assert self.value_head is not None, "values of a model without a value head"
-            out["values"] = self.value_head(_wide(states))[:, 0]
+            out["values"] = self.value_head(_wide(states.detach()))[:, 0]
         if {"logps", "entropy", "sum_p2", "kl", "states"} & set(wants):
             states = states if self.compute_dtype is None else states.to(self.compute_dtype)
         if {"logps", "entropy", "sum_p2", "kl"} & set(wants):
@@ -96,6 +98,7 @@ class PackedModel(nn.Module):
                 entropy="entropy" in wants,
                 sum_p2="sum_p2" in wants,
                 reference=reference,
+                chunk_bytes=self.chunk_bytes,
             )
             out |= {name: value for name, value in stats._asdict().items() if name in wants}
         return out | {"states": states} if "states" in wants else out

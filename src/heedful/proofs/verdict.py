@@ -32,7 +32,7 @@ class Arithmetic:
     @property
     def objective_tolerance(self) -> float:
         """How far an objective's own numbers may be off, relative to them where they are above 1."""
-        return 1e-10 if self.precision == "fp64" else 1e-4
+        return 1e-10 if self.precision == "fp64" else 1e-5
 
     @property
     def model_tolerance(self) -> float:
@@ -40,7 +40,7 @@ class Arithmetic:
 
         Some layers compute in float32 whatever the model's type is, so float64 gains less here.
         """
-        return {"fp64": 1e-6, "fp32": 1e-4, "bf16": 0.1}[self.precision]
+        return {"fp64": 1e-6, "fp32": 1e-4, "bf16": 0.05}[self.precision]
 
 
 EXACT = Arithmetic()

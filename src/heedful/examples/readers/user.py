@@ -10,19 +10,17 @@ It receives the split, and the mixture's PATH, each only if it has a parameter o
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from heedful.config.suggest import did_you_mean
 from heedful.examples.conversation import RowError, kind
 from heedful.examples.readers.reader import Reader
 from heedful.types import Example, UserError
+from heedful.user_file import line_in, user_function
+
+GIVEN = ("split", "path")
+"""What a reader is given of, by name."""
 
 
 def load_user_reader(spec: str, detect: Callable[[Any], Reader]) -> Reader:
@@ -31,17 +29,11 @@ def load_user_reader(spec: str, detect: Callable[[Any], Reader]) -> Reader:
     detect: finds the reader of a plain row the function yields.
     Raises UserError if the file, or the function in it, is missing, or the file does not run.
     """
-    file, _, function_name = spec.rpartition(":")
-    if not file.endswith(".py") or not function_name:
-        raise UserError(f"readers: {spec!r} must be FILE.py:FUNCTION, for example my.py:read_mine.")
-    module = _run(Path(file).expanduser(), spec)
-    functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
-    function = vars(module).get(function_name)
-    if not callable(function):
-        raise UserError(f"readers: {file} has no function {function_name!r}{did_you_mean(function_name, functions)}.")
+    function = user_function(spec, "reader")
+    _check_parameters(function, spec)
     summary = (inspect.getdoc(function) or f"your reader, {spec}").splitlines()[0]
     return Reader(
-        name=function_name,
+        name=spec.rpartition(":")[2],
         summary=summary,
         declines=lambda row: "it reads a source of its own",
         convert=lambda row: _convert(row, detect),
@@ -49,44 +41,28 @@ def load_user_reader(spec: str, detect: Callable[[Any], Reader]) -> Reader:
     )
 
 
-def _run(file: Path, spec: str) -> ModuleType:
-    if not file.is_file():
-        raise UserError(f"readers: {spec!r} names the file {str(file)!r}, which does not exist.")
-    found = importlib.util.spec_from_file_location(f"heedful_user_{file.stem}", file)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    try:
-        found.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"readers: {file} fails when it is run: {type(error).__name__}: {error}.") from error
-    return module
+def _check_parameters(function: Callable[..., Any], spec: str) -> None:
+    """Raise UserError for a function that needs more than a reader is given."""
+    for name, p in inspect.signature(function).parameters.items():
+        if name not in GIVEN and p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise UserError(f"the reader {spec} needs {name!r}; a reader is given 'split' and 'path' only.")
 
 
 def _call(function: Callable[..., Any], spec: str, split: str, path: str | None) -> Iterator[Any]:
     parameters = inspect.signature(function).parameters
-    given = {"split": split, "path": path}
     if path is not None and "path" not in parameters:
         raise UserError(f"the reader {spec} has no parameter 'path', so it cannot be given the path {path!r}.")
-    unknown = [
-        name for name, p in parameters.items()
-        if name not in given and p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]  # fmt: skip
-    if unknown:
-        raise UserError(f"the reader {spec} needs {unknown[0]!r}; a reader is given 'split' and 'path' only.")
+    given = {name: value for name, value in zip(GIVEN, (split, path), strict=True) if name in parameters}
     try:
-        rows = function(**{name: value for name, value in given.items() if name in parameters})
+        rows = function(**given)
         if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
             raise UserError(f"the reader {spec} must yield examples or rows, and returned {kind(rows)}.")
         yield from rows
     except UserError:
         raise
     except Exception as error:
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"the reader {spec} failed: {type(error).__name__}: {error} (line {at.lineno} of {at.filename})."
-        ) from error
+        where = line_in(error, spec.rpartition(":")[0])
+        raise UserError(f"the reader {spec} failed: {type(error).__name__}: {error}{where}.") from error
 
 
 def _convert(row: Any, detect: Callable[[Any], Reader]) -> Example:
