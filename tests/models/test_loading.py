@@ -214,12 +214,36 @@ class TestRoundTrips:
         assert torch.allclose(plain_scores(plain, pack), ours, atol=1e-5)
 
     def test_a_value_head_lies_beside(self, folder: Path, tmp_path: Path):
-        loaded = load_policy(str(folder))
-        loaded.model.value_head = torch.nn.Linear(32, 1)
+        loaded = load_policy(str(folder), value_head=True, seed=1)
+        pack = to_tensors(make_pack(vocab_size=300))
+        values = loaded.model(pack, {"values"})["values"]
         save(loaded.model, loaded.tokenizer, tmp_path / "out")
-        again = load_policy(str(tmp_path / "out")).model
-        assert again.value_head is not None
-        assert torch.equal(again.value_head.weight, loaded.model.value_head.weight)
+        again = load_policy(str(tmp_path / "out"), value_head=True, seed=2).model
+        assert torch.equal(again(pack, {"values"})["values"], values)
+        assert load_policy(str(tmp_path / "out")).model.value_head is None, "nobody asked for it"
+        assert not torch.equal(
+            load_policy(str(folder), value_head=True, seed=2).model(pack, {"values"})["values"], values
+        )
+        other = save_tiny_model(tmp_path / "wider", hidden_size=64)
+        (tmp_path / "out" / "value_head.safetensors").rename(other / "value_head.safetensors")
+        with pytest.raises(UserError, match=r"value_head.safetensors does not hold a value head of this model"):
+            load_policy(str(other), value_head=True)
+
+    @pytest.mark.parametrize("start", [{"lora": {"r": 4}}, {"adapter": "adapter"}])
+    def test_a_value_head_lies_beside_an_adapter(self, folder: Path, tmp_path: Path, start: dict):
+        first = load_policy(str(folder), value_head=True, lora={"r": 4}, seed=3)
+        save(first.model, first.tokenizer, tmp_path / "adapter")
+        if "adapter" in start:
+            start = {"adapter": str(tmp_path / "adapter")}
+        again = load_policy(str(folder), value_head=True, seed=4, **start).model.value_head
+        same = [torch.equal(a, b) for a, b in zip(again.parameters(), first.model.value_head.parameters(), strict=True)]
+        assert all(same) == ("adapter" in start)
+
+    def test_a_value_head_computes_in_the_precision_of_the_weights(self, folder: Path):
+        pack = to_tensors(make_pack(vocab_size=300))
+        for dtype, wanted in (("fp64", torch.float64), ("bf16", torch.float32)):
+            model = load_policy(str(folder), dtype=dtype, value_head=True).model
+            assert model(pack, {"values"})["values"].dtype == wanted
 
     def test_float64(self, folder: Path):
         loaded = load_policy(str(folder), dtype="fp64")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from heedful.models import PackedModel, attention, load_policy, save, to_tensors
-from heedful.models.heads import lm_head
+from heedful.models.heads import lm_head, new_value_head
 from heedful.models.logprobs import ReferenceStates
 from tests.fakes import save_tiny_model, tiny_model
 from tests.models.packs import assert_same_gradients, gradients, make_pack, plain_logps, rows_of
@@ -82,6 +82,14 @@ def test_the_divergence_is_that_of_the_plain_models(arch: str, tied: bool):
     weights = torch.linspace(-1, 1, len(kl))
     assert_same_gradients(gradients(policy, kl, weights), gradients(policy, wanted, weights), 1e-4)
     assert untouched == (None,)
+
+
+def test_values_train_their_head_alone():
+    model, pack = _packed(), to_tensors(make_pack())
+    model.value_head = new_value_head(32)
+    model(pack, {"values"})["values"].sum().backward()
+    assert all(p.grad is not None for p in model.value_head.parameters())
+    assert all(p.grad is None for p in model.inner.parameters())
 
 
 def test_a_pack_says_what_its_trees_say_alone():

@@ -214,6 +214,12 @@ class TrainConfig(_Schema):
     clip: Positive | None = Field(
         1.0, description="largest global norm of the gradient; smaller is steadier; null: no clipping"
     )
+    value_head_lr: Positive | None = Field(
+        None, description="peak learning rate of a value head, for objectives that train one; null: as `lr`"
+    )
+    value_head_clip: Positive | None = Field(
+        0.1, description="largest global norm of a value head's gradient; null: no clipping"
+    )
 
     # the machine
     dtype: Literal["fp32", "bf16"] = Field(

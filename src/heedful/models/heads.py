@@ -57,6 +57,11 @@ def lm_head(inner: nn.Module) -> Head:
     return Head(module.weight, module.bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
+def new_value_head(width: int) -> nn.Sequential:
+    """From hidden states to one value through two layers of their width with ReLU: HALOs' critic sans dropout."""
+    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+
+
 def score_head(inner: nn.Module) -> nn.Linear | None:
     """The linear layer that scores the last token, or None where the model scores in a way of its own (encoders)."""
     module = _saved_copy(getattr(base_of(inner), "score", None))

@@ -24,7 +24,7 @@ from heedful.models.folders import (
     resolve,
     weight_files,
 )
-from heedful.models.heads import lm_head, score_head, silence_config, silence_dropout, trunk_of
+from heedful.models.heads import lm_head, new_value_head, score_head, silence_config, silence_dropout, trunk_of
 from heedful.models.lora import START, add_adapter, continue_adapter
 from heedful.models.padded import PairFrame
 from heedful.models.probe import Verdict, check_padded, probe
@@ -70,13 +70,15 @@ def load_policy(
     gradient_checkpointing: bool = False,
     seed: int = 0,
     added_tokens: Sequence[str] = (),
+    value_head: bool = False,
 ) -> Loaded:
     """Load a causal language model, or a model that scores (one number per response), for training.
 
     name: hub name (`@revision`), folder, run folder or checkpoint; a PEFT folder means its base with that adapter.
     dtype: `fp32`; `bf16` computes in bfloat16 on float32 weights; `fp64` for comparisons.
     lora: settings of new adapters (r, alpha, targets).  adapter: a PEFT folder to continue instead.
-    gradient_checkpointing: recompute activations in the backward pass.  seed: of new weights (adapters, score head).
+    gradient_checkpointing: recompute activations in the backward pass.  seed: of new weights (adapters, heads).
+    value_head: with a head that gives values: the one that lies beside the weights, or a new one.
     added_tokens: special tokens that tokenizer and model get if they lack them (see `added_tokens.add_rows`).
     Dropout is off.  Raises UserError for whatever is wrong with the folder, before its weights load.
     """
@@ -125,7 +127,7 @@ def load_policy(
         packed=verdict.packed,
         compute_dtype=_DTYPES[dtype][1],
         frame=frame,
-        value_head=_load_value_head(path, device),
+        value_head=_value_head(inner, [adapter, path], dtype, seed, device) if value_head else None,
         reference_adapter=START if adapter is not None else None,
     )
     if kind == "lm":
@@ -225,16 +227,22 @@ def _check_vocabulary(tokenizer: Any, inner: Any, path: str) -> None:
         )
 
 
-def _load_value_head(path: str, device: torch.device | str) -> nn.Linear | None:
+def _value_head(
+    inner: Any, folders: Sequence[str | None], dtype: str, seed: int, device: torch.device | str
+) -> nn.Module:
+    """The value head of the first of these folders that holds one, or a new one."""
     from safetensors.torch import load_file
 
-    file = Path(path) / VALUE_HEAD_FILE
-    if not file.is_file():
-        return None
-    tensors = load_file(file)
-    head = nn.Linear(tensors["weight"].shape[1], 1, bias="bias" in tensors)
-    head.load_state_dict(tensors)
-    return head.to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = new_value_head(lm_head(inner).weight.shape[1])
+    files = [Path(folder) / VALUE_HEAD_FILE for folder in folders if folder is not None]
+    if file := next((file for file in files if file.is_file()), None):
+        try:
+            head.load_state_dict(load_file(file))
+        except RuntimeError as error:
+            raise UserError(f"{file} does not hold a value head of this model: {first_line(error)}") from error
+    return head.to(device, _DTYPES[dtype][0])
 
 
 def _max_length(config: Any, frame: PairFrame | None) -> int | None:

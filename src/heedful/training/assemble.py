@@ -67,7 +67,8 @@ def make_loop(
     columns: what was computed for the tokens of the training and evaluation sets.  validate: see `train`.
     """
     config, world, run, sampler = context.config, context.world, context.path, context.sampler
-    trainees = {"policy": make_trainee("policy", module, config, sampler.num_steps)}
+    names = sorted(context.objective.trainees)
+    trainees = {name: make_trainee(name, module, config, sampler.num_steps) for name in names}
     if world.is_main:
         remove_partial(run)
     checkpoint = latest_checkpoint(run)

@@ -20,7 +20,7 @@ from heedful.config import TrainConfig
 from heedful.models.folders import digest_of, resolve, weight_files
 from heedful.models.loading import Loaded, load_policy
 from heedful.models.tokenizers import load_tokenizer
-from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.reduce import VALUE_HEAD, Objective, needs
 from heedful.tokens.packs import pack_lengths
 from heedful.tokens.sampler import Sampler, units_of
 from heedful.tokens.templates import Template
@@ -180,6 +180,7 @@ def load_trained_model(config: TrainConfig, objective: Objective, device: torch.
         "trust_remote_code": config.trust_remote_code,
         "gradient_checkpointing": config.gradient_checkpointing,
         "seed": config.seed,
+        "value_head": VALUE_HEAD in objective.trainees,
         "added_tokens": control_tokens(objective),
     }
     return load_policy(**(settings | changed))

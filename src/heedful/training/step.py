@@ -65,7 +65,7 @@ class StepRunner:
         with without_gradient(self.module):
             for index, pack in enumerate(packs):
                 self.seed_forward(index)
-                view = Singles(pack.batch(self.module(pack.pack, self.wants)))
+                view = Singles(self.objective.seen(pack.batch(self.module(pack.pack, self.wants))))
                 values = [wide(function(view)).sum() for function in functions.values()]
                 sums += pack.weight * torch.stack([*values, values[0].new_tensor(float(pack.lengths.numel()))])
         sums = self.world.sum(sums)

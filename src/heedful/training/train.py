@@ -38,7 +38,7 @@ from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
 from heedful.training.samples import Validate, check_samples
 from heedful.training.shaping import load_template
 from heedful.training.trackers import check_tracker
-from heedful.training.trainee import make_trainee, optimizer_arguments
+from heedful.training.trainee import check_trainees, make_trainee, optimizer_arguments
 from heedful.training.world import World, lost_process, start
 from heedful.types import Echo, RunError, UserError
 
@@ -55,6 +55,7 @@ def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print, val
     """
     objective = resolve_objective(config)
     optimizer_arguments(config)
+    check_trainees(config, objective)
     check_samples(config, objective)
     check_tracker(config)
     folder = inspect_run(config)
@@ -99,7 +100,8 @@ def prepare_run(folder: RunFolder, objective: Objective, world: World, echo: Ech
     config = freeze(config, data, loaded, world)
     context = Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
     # What sampler or optimizer refuse, they refuse before anything is written.
-    make_trainee("policy", loaded.model, config, context.sampler.num_steps)
+    for name in sorted(objective.trainees):
+        make_trainee(name, loaded.model, config, context.sampler.num_steps)
     return context
 
 

@@ -12,20 +12,21 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from heedful.config import TrainConfig, did_you_mean
+from heedful.objectives.reduce import VALUE_HEAD, Objective
 from heedful.training.schedules import lr_factor, warmup_steps
 from heedful.types import UserError
 
 
 @dataclass
 class Trainee:
-    """A named module in training.  Terms of an objective say which trainee they train.
+    """Parameters in training under one name.  Terms of an objective say which trainee they train.
 
-    module: as wrapped for several processes.
+    named: the parameters that learn, by their names in the plain module.
     lr: peak learning rate; clip: largest global norm of its gradient, None for no clipping.
     """
 
     name: str
-    module: nn.Module
+    named: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     lr: float
     clip: float | None
@@ -36,7 +37,7 @@ class Trainee:
     @property
     def parameters(self) -> list[nn.Parameter]:
         """The parameters that learn."""
-        return [p for p in self.module.parameters() if p.requires_grad]
+        return list(self.named.values())
 
     def set_lr(self, step: int) -> float:
         """Set and return the learning rate of step `step` (from 0)."""
@@ -60,9 +61,9 @@ class Trainee:
     def optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The optimizer's tensors, whole, on the CPU, keyed `parameter/entry`, and its plain numbers."""
         tensors, numbers = {}, {}
-        for name, parameter in self.module.named_parameters():
+        for name, parameter in self.named.items():
             for entry, value in self.optimizer.state.get(parameter, {}).items():
-                key = f"{plain_name(name)}/{entry}"
+                key = f"{name}/{entry}"
                 if isinstance(value, Tensor):
                     whole = value.full_tensor() if isinstance(value, DTensor) else value
                     tensors[key] = whole.detach().cpu().contiguous()
@@ -72,8 +73,8 @@ class Trainee:
 
     def load_optimizer_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Put back what `optimizer_state` gave, sharded again where the parameter is."""
-        for name, parameter in self.module.named_parameters():
-            prefix = f"{plain_name(name)}/"
+        for name, parameter in self.named.items():
+            prefix = f"{name}/"
             state: dict[str, Any] = {k[len(prefix) :]: v for k, v in numbers.items() if k.startswith(prefix)}
             for key, value in tensors.items():
                 if key.startswith(prefix):
@@ -100,9 +101,24 @@ def _like(entry: str, value: Tensor, parameter: nn.Parameter, optimizer: torch.o
     return value.clone().to(parameter.device)
 
 
+def check_trainees(config: TrainConfig, objective: Objective) -> None:
+    """Raise UserError for settings of a value head that the objective does not train."""
+    defaults = {name: TrainConfig.model_fields[name].default for name in ("value_head_lr", "value_head_clip")}
+    for name, default in defaults.items():
+        if VALUE_HEAD not in objective.trainees and getattr(config, name) != default:
+            raise UserError(f"{name} has no effect: {objective.name} trains no value head; leave it out.")
+
+
 def make_trainee(name: str, module: nn.Module, config: TrainConfig, num_steps: int) -> Trainee:
-    """The trainee that a configuration asks for; matrices decay, biases and norms do not."""
-    trained = [p for p in module.parameters() if p.requires_grad]
+    """The trainee that a configuration asks for; matrices decay, biases and norms do not.
+
+    name: `value_head` takes that part of the module, `policy` all the rest.
+    """
+    of_head = name == VALUE_HEAD
+    named = {plain_name(n): p for n, p in module.named_parameters() if p.requires_grad}
+    named = {n: p for n, p in named.items() if n.startswith(f"{VALUE_HEAD}.") == of_head}
+    trained = list(named.values())
+    lr, clip = (config.value_head_lr or config.lr, config.value_head_clip) if of_head else (config.lr, config.clip)
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
@@ -110,10 +126,10 @@ def make_trainee(name: str, module: nn.Module, config: TrainConfig, num_steps: i
     optimizer = make_optimizer(config, [g for g in groups if g["params"]])
     return Trainee(
         name,
-        module,
+        named,
         optimizer,
-        config.lr,
-        config.clip if config.clip is not None and math.isfinite(config.clip) else None,
+        lr,
+        clip if clip is not None and math.isfinite(clip) else None,
         config.schedule,
         warmup_steps(config.warmup, num_steps),
         num_steps,
