@@ -3,7 +3,7 @@
 S = -log π(y|x), summed over the response's tokens and never divided by their number; R its reward, V the value of its
 prompt under the reference policy, A⁺ = max(0, R - V) its advantage, of which what is left out (A ≤ 0) trains nothing.
 ρ = π/π_ref, of the response or of a token.  No gradient flows through ρ, R or V.  Losses are means over the responses
-of a step.  All as in Baheti et al. 2024, "Leftover Lunch", arXiv:2305.14718, unless said otherwise.
+of a step.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ Loss = tuple[Float[Tensor, " B"], dict[str, Tensor]]
 
 
 def nll(singles: Singles) -> Loss:
-    """Negative log-likelihood of whole responses: S, nats.  Imitates the data whatever its rewards.
+    """Negative log-likelihood of whole responses: S, nats.  Baheti et al. 2024, arXiv:2305.14718.
 
-    `sft` averages the same over tokens, here over responses: a long response counts for as many tokens as it has.
+    Imitates the data whatever its rewards.  `sft` averages the same over tokens; here over responses, so that a long
+    response counts for as many tokens as it has.
     """
     return -singles.seq_logps, {"logps": singles.seq_logps}
 
 
 def wbc(singles: Singles) -> Loss:
-    """Weighted behaviour cloning: R·S.  Imitates each response by its reward; a negative one is unlearnt."""
+    """Weighted behaviour cloning: R·S.  Baheti et al. 2024, arXiv:2305.14718.
+
+    Imitates each response by its reward; one with a negative reward is unlearnt.
+    """
     return -singles.reward * singles.seq_logps, _rewarded(singles)
 
 
@@ -37,7 +41,7 @@ def r_gold(singles: Singles, *, min_prob: Share = 0.1) -> Loss:
     """Generation by off-policy learning from demonstrations: R·Σ_t max(π(token), p)·(-log π(token)).
 
     Tokens that the policy finds likely already count for more.  Pang & He 2021, arXiv:2009.07839, with the
-    response's reward at every token.
+    response's reward at every token, as in Baheti et al. 2024.
 
     min_prob: p, the least weight of a token; 1 gives every token the same (wbc), smaller neglects unlikely ones.
     """
@@ -46,9 +50,9 @@ def r_gold(singles: Singles, *, min_prob: Share = 0.1) -> Loss:
 
 
 def r_lol(singles: Singles, *, clip: Clip = 0.9) -> Loss:
-    """Reward-based leftover lunch: R·C(ρ)·S, with C(ρ) = ρ clamped to [1 - ε, 1 + ε].
+    """Reward-based leftover lunch: R·C(ρ)·S, with C(ρ) = ρ of the response clamped to [1 - ε, 1 + ε].
 
-    The clamp bounds a weight: unlike PPO's, it never stops a gradient.
+    Baheti et al. 2024, arXiv:2305.14718.  The clamp bounds a weight: unlike PPO's, it never stops a gradient.
 
     clip: ε, how far importance weights may leave 1; larger follows the policy further from the data and varies more,
         0 makes every weight 1 (wbc), null does not clamp.
@@ -60,6 +64,8 @@ def r_lol(singles: Singles, *, clip: Clip = 0.9) -> Loss:
 def a_lol(singles: Singles, *, clip: Clip = 0.9) -> Loss:
     """Advantage leftover lunch: A⁺·C(ρ)·S, with C(ρ) = ρ of the response clamped to [1 - ε, 1 + ε].
 
+    Baheti et al. 2024, arXiv:2305.14718.
+
     clip: ε, as in r_lol: larger follows the policy further from the data, 0 makes every weight 1, null does not clamp.
     """
     weight = _clamped(bounded_exp(singles.log_ratio.detach()), clip)
@@ -70,6 +76,8 @@ def a_lol(singles: Singles, *, clip: Clip = 0.9) -> Loss:
 def a_lol_seq(singles: Singles, *, clip: Clip = 0.9) -> Loss:
     """A-LoL with a ratio for every token of the sequence: A⁺·Σ_t C(ρ_t)·(-log π(token)).
 
+    Baheti et al. 2024, arXiv:2305.14718.
+
     clip: ε, how far each token's weight may leave 1; larger follows the policy further, 0 makes every weight 1, null
         does not clamp.
     """
@@ -79,9 +87,10 @@ def a_lol_seq(singles: Singles, *, clip: Clip = 0.9) -> Loss:
 
 
 def a_lol_ref_free(singles: Singles) -> Loss:
-    """A-LoL without a ratio: A⁺·S.  No reference is needed beyond the value V.
+    """A-LoL without a ratio: A⁺·S.  Baheti et al. 2024, arXiv:2305.14718.
 
-    One of the published scripts leaves advantages unclamped, which unlearns responses below their prompt's value.
+    No reference is needed beyond the value V.  One of the published scripts leaves advantages unclamped, which unlearns
+    responses below their prompt's value.
     """
     return -_positive(singles) * singles.seq_logps, _advantageous(singles)
 
@@ -89,13 +98,15 @@ def a_lol_ref_free(singles: Singles) -> Loss:
 def a_lol_kl(
     singles: Singles, *, kl: KLForm = "published", kl_beta: NonNegative = 0.1
 ) -> tuple[dict[str, Term], dict[str, Tensor]]:
-    """A-LoL held by a penalty instead of a ratio: A⁺·S + β·Σ_t KL_t.  There is no ratio, hence no `clip`.
+    """A-LoL held by a penalty instead of a ratio: A⁺·S + β·Σ_t KL_t.  Baheti et al. 2024, arXiv:2305.14718.
+
+    There is no ratio, hence no `clip`.  The published scripts have no default for β.
 
     kl: the penalty of a token.  `published` is log π - log π_ref, whose gradient is that of (A⁺ - β)·S: it only shifts
         the advantage, and the reference has no say.  `k3` is π_ref/π - log(π_ref/π) - 1, which pulls back to the
         reference; `full` is KL(π‖π_ref) over the vocabulary, the same in expectation over what π would say, and needs
         the reference beside the policy.
-    kl_beta: β; larger stays closer to the reference or, as published, asks for a larger advantage.
+    kl_beta: β; larger stays closer to the reference or, as published, pushes down all that is not better by β.
     """
     penalty = singles.sum(kl_per_token(singles, kl))
     terms = {"loss": Term(-_positive(singles) * singles.seq_logps), "kl": Term(kl_beta * penalty)}
