@@ -99,6 +99,39 @@ def test_a_bare_and_a_dotted_key_for_one_setting_are_refused() -> None:
         settings(*BASE, "beta=1", "objective.beta=2")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "mine", "word", "beta"),
+    [
+        ("objective: {beta: 0.1}\n", "", "beta=0.3", 0.3),
+        ("objective: {beta: 0.1}\n", "beta: 0.2\n", "", 0.2),
+        ("beta: 0.1\n", "objective: {beta: 0.2}\n", "", 0.2),
+        ("beta: 0.1\n", "", "objective.beta=0.3", 0.3),
+        ("beta: 0.1\n", "", "objective={beta: 0.3}", 0.3),
+        ("objective: {beta: 0.1}\n", "beta: 0.2\n", "objective.beta=0.3", 0.3),
+        ("objective: {beta: 0.1}\n", "beta: 0.2\n", "objective.smoothing=0.3", 0.2),
+    ],
+)
+def test_of_a_bare_and_a_dotted_key_the_later_wins(
+    recipe: str, mine: str, word: str, beta: float, tmp_path: Path
+) -> None:
+    files = write(tmp_path / "recipe.yaml", recipe), write(tmp_path / "mine.yaml", mine)
+    config = settings(*BASE, *([word] if word else []), files=files)
+    assert config.objective.settings["beta"] == beta
+
+
+def test_a_bare_key_wins_in_other_sections_too(tmp_path: Path) -> None:
+    file = write(tmp_path / "f.yaml", "lora: {r: 4, targets: [a]}\n")
+    config = settings(*BASE, "r=8", files=(file,))
+    assert config.lora is not None
+    assert (config.lora.r, config.lora.targets) == (8, ["a"])
+
+
+def test_a_bare_and_a_dotted_key_in_one_file_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "f.yaml", "beta: 0.1\nobjective: {beta: 0.2}\n")
+    with pytest.raises(UserError, match="same setting"):
+        settings(*BASE, files=(file,))
+
+
 def test_the_resolved_settings_carry_the_objectives_defaults() -> None:
     assert settings(*BASE).objective.settings == {"beta": 0.1, "smoothing": 0.0, "alpha": None}
 

@@ -143,7 +143,7 @@ def _objective_name(tree: Tree, asked: str | None) -> str:
 
 
 def _with_bare_keys(schema: type[BaseModel], tree: Tree, sections: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
-    """`beta=0.05` becomes `objective.beta=0.05` where only one setting is called beta."""
+    """`beta=0.05` becomes `objective.beta=0.05` where only one setting is called beta; the later of both wins."""
     values = dict(tree.values)
     inner = list(_inner_keys(schema, sections))
     for name in [name for name in values if name not in schema.model_fields]:
@@ -160,7 +160,12 @@ def _with_bare_keys(schema: type[BaseModel], tree: Tree, sections: Mapping[str, 
         around = parse_flow(around) if isinstance(around, Plain) and around.startswith("{") else around
         around = dict(around) if isinstance(around, dict) else {}
         if leaf in around:
-            raise UserError(f"{name} and {section}.{leaf} are the same setting; give it once")
+            bare, dotted = (tree.turns.get(key, 0) for key in ((name,), (section, leaf)))
+            if bare == dotted:
+                raise UserError(f"{name} and {section}.{leaf} are the same setting; give it once")
+            if bare < dotted:
+                del values[name]
+                continue
         values[section] = around | {leaf: values.pop(name)}
         tree.places[(section, leaf)] = tree.place((name,))
     return values

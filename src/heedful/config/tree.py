@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,14 @@ COMMAND_LINE = "the command line"
 
 @dataclass
 class Tree:
-    """Nested dicts, lists and strings, and the place (`run.yaml line 3`) every key was last written."""
+    """Nested dicts, lists and strings, and the place (`run.yaml line 3`) every key was last written.
+
+    turns: of trees that were merged, in which of them a key was last written; larger is later.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[Key, str] = field(default_factory=dict)
+    turns: dict[Key, int] = field(default_factory=dict)
 
     def place(self, key: Key) -> str:
         """Where `key`, or the nearest mapping around it, was written; empty if nobody wrote it."""
@@ -61,6 +65,8 @@ def merge_trees(trees: Iterable[Tree]) -> Tree:
     """One tree: mappings key by key, anything else whole, later wins."""
     merged = Tree()
     for tree in trees:
+        turn = max(merged.turns.values(), default=-1) + 1
+        merged.turns |= {key: turn + tree.turns.get(key, 0) for key in _keys(tree.values)}
         merged.values = _merged(merged.values, tree.values)
         merged.places.update(tree.places)
     return merged
@@ -104,6 +110,15 @@ def _merged(old: Any, new: Any) -> Any:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return new
     return old | {key: _merged(old[key], value) if key in old else value for key, value in new.items()}
+
+
+def _keys(values: dict[str, Any], around: Key = ()) -> Iterator[Key]:
+    """Every key of nested mappings, also of those that are still text."""
+    for name, value in values.items():
+        yield (*around, name)
+        inner = parse_flow(value) if isinstance(value, Plain) and value.startswith("{") else value
+        if isinstance(inner, dict):
+            yield from _keys(inner, (*around, name))
 
 
 def _compose(text: str, where: str) -> yaml.Node | None:
