@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heedful.tokens.sampler import Sampler, permutation, units_of
+from heedful.tokens.sampler import Sampler, draws, permutation, units_of
 from heedful.types import UserError
 from tests.tokens.makers import encoded, store_of
 
@@ -95,3 +95,47 @@ def test_mistakes(change, words):
 def test_no_examples():
     with pytest.raises(UserError, match="no examples"):
         Sampler(np.array([], int), batch_size=1, epochs=1)
+
+
+priorities = st.lists(st.floats(0, 10, allow_subnormal=False), min_size=1, max_size=40).filter(any).map(np.array)
+
+
+@given(weights=priorities, size=st.integers(1, 30), seed=st.integers(0, 2**40))
+def test_draws_are_a_function_of_the_seed_and_the_step(weights, size, seed):
+    def sampler(steps=9):
+        return Sampler(np.ones(len(weights), int), batch_size=size, seed=seed, steps=steps, weights=weights)
+
+    forwards = [sampler().batch(t).tolist() for t in range(9)]
+    assert forwards == [sampler(12).batch(t).tolist() for t in reversed(range(9))][::-1]
+    assert all(len(rows) == size for rows in forwards)
+    assert all(weights[row] > 0 for rows in forwards for row in rows)
+
+
+def test_draws_are_in_proportion_to_the_weights():
+    weights = np.array([0.0, 1.0, 0.0, 3.0, 4.0, 0.0])
+    sampler = Sampler(np.ones(6, int), batch_size=8000, seed=5, steps=1, weights=weights)
+    shares = np.bincount(sampler.batch(0), minlength=6) / 8000
+    # Standard error of a share of 1/2 over 8,000 draws: sqrt(0.25 / 8000) = 0.0056.
+    assert shares == pytest.approx(weights / 8, abs=5 * 0.0056)
+    assert (shares[weights == 0] == 0).all()
+
+
+def test_an_epoch_of_draws_is_as_long_as_there_are_examples_to_draw():
+    weights = np.array([0.0, 1.0, 0.0, 3.0, 4.0, 0.0, 1.0])
+    sampler = Sampler(np.ones(7, int), batch_size=2, epochs=3, weights=weights)  # 4 of 7 can be drawn: 12 draws
+    assert sampler.num_steps == 6
+    assert sampler.epoch(6) == 3.0
+    with pytest.raises(UserError, match="No response can be drawn"):
+        Sampler(np.ones(2, int), batch_size=2, steps=1, weights=np.zeros(2))
+
+
+def test_a_total_that_rounding_reaches_is_the_last_row_with_a_weight():
+    mass = np.cumsum([0.0, 3.0, 0.0])
+    assert {int(row) for seed in range(50) for row in draws(mass, 50, seed, 0)} == {1}
+
+
+def test_the_draws_are_fixed_for_good():
+    # Computed once; a change here means that no interrupted run can be resumed.
+    weights = np.array([1.0, 2.0, 3.0, 4.0])
+    sampler = Sampler(np.ones(4, int), batch_size=8, seed=1, steps=2, weights=weights)
+    assert sampler.batch(1).tolist() == [3, 3, 2, 3, 0, 3, 1, 1]

@@ -27,6 +27,14 @@ def _probability(example: Example, response: Response, name: str) -> float:
     return float(value)
 
 
+def _value(example: Example, response: Response) -> float:
+    """V(prompt) under the reference policy, where a row gives it in a column of its own or a run computed it."""
+    value = response.extra.get("value", example.extra.get("value"))
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise UserError(f"{example.origin}: value={value!r} must be a number, what the prompt is worth.")
+    return _number(value)
+
+
 COLUMNS: dict[str, Callable[[Example, Response, int], float]] = {
     "reward": lambda example, response, k: _number(response.reward),
     "cost": lambda example, response, k: _number(response.cost),
@@ -40,6 +48,7 @@ COLUMNS: dict[str, Callable[[Example, Response, int], float]] = {
     "margin": lambda example, response, k: _number(example.margin),
     "strength": lambda example, response, k: _number(example.strength),
     "prompt_desirability": lambda example, response, k: _probability(example, response, "prompt_desirability"),
+    "value": lambda example, response, k: _value(example, response),
     "mismatched": lambda example, response, k: float(bool(response.extra.get("mismatched", False))),
 }
 """Name to value of response `k` of an example.  Absent labels are NaN; labels of the example are repeated on each."""
@@ -48,3 +57,13 @@ COLUMNS: dict[str, Callable[[Example, Response, int], float]] = {
 def labels_of(example: Example, response: Response, k: int) -> list[float]:
     """The values of every column, in the order of `COLUMNS`, for response `k`."""
     return [value(example, response, k) for value in COLUMNS.values()]
+
+
+COMPONENT = "reward/"
+"""`Response.extra["reward/NAME"]` is what the source NAME of a composed reward said; it becomes a column."""
+
+
+def components_of(response: Response) -> dict[str, float]:
+    """What each source of the response's reward said, by the names of the columns."""
+    numbers = {name: value for name, value in response.extra.items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in numbers.items() if name.startswith(COMPONENT)}

@@ -13,7 +13,7 @@ import numpy as np
 from heedful.examples.io import replacing
 from heedful.examples.shape import Dropped, Shaped
 from heedful.tokens.check import Data, check
-from heedful.tokens.columns import labels_of
+from heedful.tokens.columns import components_of, labels_of
 from heedful.tokens.control import CONTROL
 from heedful.tokens.encoded import EncodedExample
 from heedful.tokens.report import DataReport, Finding
@@ -163,6 +163,7 @@ def _content(example: Example) -> list[Any]:
         return [[message.role, message.content, message.trained] for message in messages]
 
     responses = [
-        [spelled(r.messages), r.extra.get(CONTROL), labels_of(example, r, k)] for k, r in enumerate(example.responses)
+        [spelled(r.messages), r.extra.get(CONTROL), labels_of(example, r, k), components_of(r)]
+        for k, r in enumerate(example.responses)
     ]
     return [spelled(example.prompt), responses, example.origin, example.id]

@@ -3,6 +3,9 @@
 The examples of epoch 0, 1, 2 … are laid one after the other, each epoch in an order of its own, and every example
 takes as much of that line as it has units (1 prompt, K responses or its tokens).  Batch t holds the examples that
 *start* in [t·B, (t+1)·B).  An epoch that does not divide by B runs on into the next: nothing is lost or repeated.
+
+With weights, an epoch is drawn with replacement instead of put in order, and is as long as there are examples that can
+be drawn; everything else stays.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import math
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Float, Int, Int64, UInt64
 
 from heedful.tokens.packs import pack_lengths
 from heedful.tokens.store import TokenStore
@@ -26,7 +29,8 @@ class Sampler:
     units (E,): how many units each example takes; see `units_of`.  unit: what they are called, for messages.
     batch_size: units in a batch; a batch of whole examples misses it by less than one example.
     epochs, steps: exactly one; a last batch that would run past `epochs` is cut short there.
-    Raises UserError if there are no examples, or one is longer than a batch.
+    weights (E,): draw examples in proportion to these, with replacement; each must take one unit.
+    Raises UserError if there are no examples (that can be drawn), or one is longer than a batch.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Sampler:
         seed: int = 0,
         epochs: float | None = None,
         steps: int | None = None,
+        weights: Float[np.ndarray, " E"] | None = None,
     ):
         self.units = np.asarray(units, np.int64)
         if len(self.units) == 0:
@@ -52,7 +57,12 @@ class Sampler:
         if (epochs if steps is None else steps) <= 0:  # pyright: ignore[reportOptionalOperand]
             raise UserError(f"The run's length must be positive, not epochs={epochs}, steps={steps}.")
         self.batch_size, self.seed = batch_size, seed
-        self.units_per_epoch = int(self.units.sum())
+        self.mass = None if weights is None else np.cumsum(np.asarray(weights, np.float64))
+        self.num_drawable = len(self.units) if weights is None else int(np.count_nonzero(weights))
+        if self.num_drawable == 0:
+            raise UserError("No response can be drawn: none has an advantage or reward (see sampling_by) above 0.")
+        assert weights is None or (self.units == 1).all()
+        self.units_per_epoch = int(self.units.sum()) if weights is None else self.num_drawable
         self._cached: tuple[int, np.ndarray, np.ndarray] | None = None
         self._end: int | None = None
         if steps is not None:
@@ -85,7 +95,10 @@ class Sampler:
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of an epoch and where on the line each example starts."""
         if self._cached is None or self._cached[0] != epoch:
-            order = permutation(len(self.units), self.seed, epoch)
+            if self.mass is None:
+                order = permutation(len(self.units), self.seed, epoch)
+            else:
+                order = draws(self.mass, self.num_drawable, self.seed, epoch)
             ends = np.cumsum(self.units[order])
             self._cached = (epoch, order, epoch * self.units_per_epoch + ends - self.units[order])
         return self._cached[1], self._cached[2]
@@ -105,12 +118,27 @@ def units_of(store: TokenStore, unit: Unit) -> Int64[np.ndarray, " E"]:
 def permutation(n: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
     """A permutation of 0 … n-1 that depends on (n, seed, epoch) alone, the same on every machine and numpy.
 
-    Sorts by the SplitMix64 hash of the index (Steele, Lea, Flood 2014), salted with seed and epoch.
+    Sorts by the hash of the index.
     """
+    return np.argsort(_hashes(n, seed, epoch), kind="stable")
+
+
+def draws(mass: Float[np.ndarray, " E"], n: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
+    """n independent draws of 0 … E-1, with replacement, the j-th a function of (mass, seed, epoch, j) alone.
+
+    mass: running sums of the weights.  Row i is drawn where u·total lies in [mass[i-1], mass[i]), so never if its weight
+    is 0.
+    """
+    uniform = (_hashes(n, seed, epoch) >> np.uint64(11)) * 2.0**-53
+    last = np.searchsorted(mass, mass[-1])  # the last row with a weight, where rounding reaches the total
+    return np.minimum(np.searchsorted(mass, uniform * mass[-1], side="right"), last)
+
+
+def _hashes(n: int, seed: int, epoch: int) -> UInt64[np.ndarray, " n"]:
+    """SplitMix64 (Steele, Lea, Flood 2014) of 0 … n-1, salted with seed and epoch."""
     with np.errstate(over="ignore"):
         salt = _mix(np.uint64(seed & (2**64 - 1)) + _GOLDEN) ^ _mix(np.uint64(epoch) * _GOLDEN + np.uint64(1))
-        keys = _mix(np.arange(n, dtype=np.uint64) * _GOLDEN + salt)
-    return np.argsort(keys, kind="stable")
+        return _mix(np.arange(n, dtype=np.uint64) * _GOLDEN + salt)
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from heedful.tokens.columns import COLUMNS, labels_of
+from heedful.tokens.columns import COLUMNS, NAN, components_of, labels_of
 from heedful.tokens.encoded import EncodedExample
 from heedful.types import Example, RunError
 
-VERSION = 1
+VERSION = 2
 META = "store.json"
 ARRAYS: dict[str, str] = {
     "prompt_ids": "<i4",
@@ -49,7 +49,8 @@ class TokenStore:
     example_lengths (E,): prompt and all responses, the tokens the example takes in a pack.
     example_rows (E,): which of the examples given to `write` each one came from.
     trained_offsets (R+1,): the trained tokens of response r are [to[r], to[r+1]) of any per-trained-token column.
-    columns: per response float32 (R,), NaN where nobody judged; see `columns.COLUMNS`.
+    columns: per response float32 (R,), NaN where nobody judged; see `columns.COLUMNS`, and a `reward/NAME` for each
+    source of a composed reward.
     is_mismatched (R,): whether the response answers another prompt (see `examples.mismatched`).
     """
 
@@ -64,10 +65,12 @@ class TokenStore:
         self.trained_offsets = arrays["trained_offsets"]
         self.example_responses = arrays["example_responses"]
         self.example_rows = arrays["example_rows"]
-        self.columns: dict[str, np.ndarray] = {name: arrays[f"column_{name}"] for name in COLUMNS}
-        self.is_mismatched = self.columns["mismatched"] > 0.5
         self.num_examples = len(self.example_responses) - 1
         self.num_responses = len(self._response_offsets) - 1
+        self.columns: dict[str, np.ndarray] = {name: arrays[f"column_{name}"] for name in COLUMNS}
+        for i, name in enumerate(meta["components"]):
+            self.columns[name] = _map(path, _component(i), "<f4", self.num_responses)
+        self.is_mismatched = self.columns["mismatched"] > 0.5
         self.prompt_lengths = np.diff(self._prompt_offsets)
         self.response_lengths = np.diff(self._response_offsets)
         self.example_lengths = self.prompt_lengths + np.diff(self._response_offsets[self.example_responses])
@@ -162,6 +165,7 @@ def _write_arrays(folder: Path, encoded: Iterable[EncodedExample], examples: Seq
     """Stream token ids to disk, keep the small arrays in memory, and finish with the metadata."""
     prompt_lengths, response_lengths, trained_counts, num_responses, rows = [], [], [], [], []
     labels: list[list[float]] = []
+    components: list[dict[str, float]] = []
     origins: list[bytes] = []
     with ExitStack() as stack:
         files = {
@@ -181,6 +185,7 @@ def _write_arrays(folder: Path, encoded: Iterable[EncodedExample], examples: Seq
                 response_lengths.append(len(response.ids))
                 trained_counts.append(int(response.trained.sum()))
                 labels.append(labels_of(example, example.responses[k], k))
+                components.append(components_of(example.responses[k]))
     table = np.array(labels, dtype="<f4").reshape(len(labels), len(COLUMNS))
     small = {
         "prompt_offsets": _offsets(prompt_lengths),
@@ -195,7 +200,10 @@ def _write_arrays(folder: Path, encoded: Iterable[EncodedExample], examples: Seq
     for name, array in small.items():
         array.astype(ARRAYS[name], copy=False).tofile(folder / f"{name}.bin")
     sizes = {name: (folder / f"{name}.bin").stat().st_size // np.dtype(ARRAYS[name]).itemsize for name in ARRAYS}
-    meta = {"version": VERSION, "digest": _digest(folder), "sizes": sizes}
+    names = sorted({name for row in components for name in row})
+    for i, name in enumerate(names):
+        np.array([row.get(name, NAN) for row in components], "<f4").tofile(folder / f"{_component(i)}.bin")
+    meta = {"version": VERSION, "digest": _digest(folder, names), "sizes": sizes, "components": names}
     (folder / META).write_text(json.dumps(meta, indent=1))
 
 
@@ -203,12 +211,16 @@ def _offsets(lengths: Sequence[int]) -> np.ndarray:
     return np.array([0, *accumulate(lengths)], "<i8")
 
 
-def _digest(folder: Path) -> str:
+def _component(i: int) -> str:
+    """The file of the i-th source of a composed reward, whose name may not be fit for one."""
+    return f"component_{i}"
+
+
+def _digest(folder: Path, components: Sequence[str]) -> str:
     """Of everything a training step can see, in the order of `ARRAYS`."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in ARRAYS:
-        if name.startswith("origin") or name == "example_rows":
-            continue
+    digest = hashlib.blake2b(json.dumps(components).encode(), digest_size=16)
+    seen = [name for name in ARRAYS if not name.startswith("origin") and name != "example_rows"]
+    for name in [*seen, *map(_component, range(len(components)))]:
         path = folder / f"{name}.bin"
         digest.update(f"{name}:{path.stat().st_size};".encode())
         with open(path, "rb") as file:

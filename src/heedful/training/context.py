@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from heedful.models.loading import Loaded, load_policy
 from heedful.models.tokenizers import load_tokenizer
 from heedful.objectives.reduce import VALUE_HEAD, Objective, needs
 from heedful.tokens.packs import pack_lengths
-from heedful.tokens.sampler import Sampler, units_of
+from heedful.tokens.sampler import Sampler
 from heedful.tokens.templates import Template
 from heedful.training import budget
+from heedful.training.advantages import make_sampler
 from heedful.training.data import PreparedData
 from heedful.training.engine import is_adapted, unwrap, wrap
 from heedful.training.reference import reference_logps
@@ -60,9 +61,7 @@ class Context:
     @property
     def sampler(self) -> Sampler:
         """Batches of the training set."""
-        config, units = self.config, units_of(self.data.train, self.config.batch_unit)
-        length: Mapping[str, Any] = {"epochs": config.epochs} if config.steps is None else {"steps": config.steps}
-        return Sampler(units, batch_size=config.batch_size, unit=config.batch_unit, seed=config.seed, **length)
+        return make_sampler(self.config, self.objective, self.data.train)
 
 
 def cache_folder(cache_dir: str | None) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from heedful.tokens.prepare import prepare
 from heedful.tokens.report import DataReport
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
+from heedful.training.advantages import advantage_lines, store_advantages
+from heedful.training.labels import FindValues, columns_read, refuse_idle, with_rewards, with_values
+from heedful.training.progress import counting
 from heedful.training.shaping import shape
 from heedful.types import Echo, Example, UserError
 
@@ -28,6 +31,7 @@ class PreparedData:
     """Stores and data reports of the training set and, where there is one, the evaluation set.
 
     sources: what became of every row that was read.
+    extras: where rewards and values came from, and what the advantages are.
     """
 
     sources: dict[str, LoadReport]
@@ -35,6 +39,7 @@ class PreparedData:
     train_report: DataReport
     evaluation: TokenStore | None
     evaluation_report: DataReport | None
+    extras: dict[str, Any] = field(default_factory=dict)
 
     @property
     def stores(self) -> list[TokenStore]:
@@ -47,7 +52,7 @@ class PreparedData:
         parts["train"] = self.train_report.to_json()
         if self.evaluation_report is not None:
             parts["eval"] = self.evaluation_report.to_json()
-        return parts
+        return {**parts, **self.extras}
 
 
 def read_data(config: TrainConfig) -> tuple[list[Example], list[Example], dict[str, LoadReport]]:
@@ -76,17 +81,26 @@ def without_prompts_of(examples: list[Example], train: list[Example]) -> Shaped:
 
 
 def prepare_data(
-    config: TrainConfig, objective: Objective, template: Template, cache_dir: Path, echo: Echo
+    config: TrainConfig,
+    objective: Objective,
+    template: Template,
+    cache_dir: Path,
+    echo: Echo,
+    find_values: FindValues | None = None,
 ) -> PreparedData:
     """Everything from files to stores.
 
+    find_values: how `value=reference` and `value=data` are estimated.
     Raises UserError for data that cannot be read, a data check that fails, or labels that the objective reads and the
     data lacks.
     """
+    refuse_idle(config, objective)
     train, held_out, sources = read_data(config)
     for name, source in sources.items():
         for line in source.lines():
             echo(f"{name} data: {line}")
+    labelled = with_rewards(config, train, held_out, cache_dir, echo)
+    labelled = with_values(labelled, config, template, find_values, cache_dir, echo)
 
     def prepared(name: str, examples: Shaped) -> tuple[TokenStore, DataReport]:
         store, report = prepare(
@@ -96,29 +110,47 @@ def prepare_data(
             max_prompt_length=config.max_prompt_length,
             train_on=config.train_on,
             cache_dir=cache_dir,
+            progress=counting(f"examples of the {name} data tokenised", echo),
         )
         for line in report.lines():
             echo(f"{name} data: {line}")
         report.raise_for_errors()
-        check_labels(store, objective)
+        check_labels(store, config, objective)
         return store, report
 
-    store, report = prepared("train", Shaped(train))
+    store, report = prepared("train", Shaped(labelled.train))
+    extras = dict(labelled.report)
+    if "value" in columns_read(config, objective):
+        extras["advantages"] = store_advantages(store)
+        for line in advantage_lines(extras["advantages"]):
+            echo(line)
     if config.eval_data is None and config.eval_fraction is None:
-        return PreparedData(sources, store, report, None, None)
-    return PreparedData(sources, store, report, *prepared("eval", without_prompts_of(held_out, train)))
+        return PreparedData(sources, store, report, None, None, extras)
+    evaluation = prepared("eval", without_prompts_of(labelled.held_out, labelled.train))
+    return PreparedData(sources, store, report, *evaluation, extras)
 
 
-def check_labels(store: TokenStore, objective: Objective) -> None:
-    """Raise UserError if a response lacks a label that the objective reads (a margin may be absent: it means 0)."""
+WHERE_FROM = {
+    "reward": "compose them with rewards=SCORER",
+    "value": "estimate it with value=reference or value=data, or give a file with value=FILE",
+}
+"""How labels that a run can find by itself are asked for."""
+
+
+def check_labels(store: TokenStore, config: TrainConfig, objective: Objective) -> None:
+    """Raise UserError if a response lacks a label that the objective or the sampling reads.
+
+    A margin may be absent (it means 0), and a weight (1).
+    """
     real = ~store.is_mismatched
-    for name in sorted(needs(objective) - COMPUTED - {"margin"}):
+    for name in sorted(columns_read(config, objective) - COMPUTED - {"margin", "weight"}):
         if name not in store.columns:
             raise UserError(f"{objective.name} reads {name!r}, which no data has.")
         absent = np.flatnonzero(np.isnan(store.columns[name]) & real)
         if len(absent):
+            reader = objective.name if name in needs(objective) else f"sampling={config.sampling}"
             raise UserError(
-                f"{objective.name} needs the {name} of every response, and {len(absent):,} of {int(real.sum()):,} have "
+                f"{reader} needs the {name} of every response, and {len(absent):,} of {int(real.sum()):,} have "
                 f"none (the first is {store.origin(store.example_of(int(absent[0])))}); "
-                "drop those rows, label them, or choose another objective."
+                f"{WHERE_FROM.get(name, 'drop those rows, label them, or choose another objective')}."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from heedful.types import Echo
@@ -45,3 +46,17 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def counting(what: str, echo: Echo) -> Callable[[int, int], None]:
+    """Called with how many are done and how many there are, prints a line with the time left every few seconds."""
+    began = printed = time.monotonic()
+
+    def count(done: int, total: int) -> None:
+        nonlocal printed
+        now = time.monotonic()
+        if now - printed >= INTERVAL_S and done < total:
+            printed = now
+            echo(f"{done:,} of {total:,} {what}  {duration((now - began) / done * (total - done))} left")
+
+    return count

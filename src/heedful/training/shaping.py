@@ -17,10 +17,13 @@ from heedful.examples import (
 from heedful.models.folders import resolve
 from heedful.models.tokenizers import load_tokenizer
 from heedful.objectives.reduce import Objective, needs
-from heedful.objectives.views import Lists, Pairs, Tokens
+from heedful.objectives.views import Lists, Pairs
 from heedful.tokens.control import add_tokens, attach_controls
 from heedful.tokens.templates import Template
 from heedful.types import Example, UserError
+
+JUDGEMENTS = frozenset({"reward", "cost", "desirable", "safe", "severity", "rank", "chosen"})
+"""An objective that reads none of these imitates, so it learns from the best response of each prompt."""
 
 
 def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig) -> Shaped:
@@ -38,7 +41,7 @@ def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig
         shaped = to_lists(examples, prefer=config.prefer)
     elif controls or "desirable" in needs(objective):
         shaped = to_singles(examples, prefer=config.prefer)
-    elif objective.view is Tokens or config.sampling.startswith("good"):
+    elif config.sampling.startswith("good") or (config.sampling == "uniform" and not needs(objective) & JUDGEMENTS):
         shaped = to_demonstrations(examples, prefer=config.prefer)
     else:
         shaped = Shaped(list(examples))

@@ -31,6 +31,7 @@ from heedful.training.data import prepare_data
 from heedful.training.engine import wrap
 from heedful.training.environment import environment
 from heedful.training.estimate import seconds_of
+from heedful.training.labels import FindValues
 from heedful.training.loop import interruption
 from heedful.training.metrics import reset_peak_memory
 from heedful.training.progress import duration
@@ -43,12 +44,20 @@ from heedful.training.world import World, lost_process, start
 from heedful.types import Echo, RunError, UserError
 
 
-def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print, validate: Validate | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    *,
+    dry_run: bool = False,
+    echo: Echo = print,
+    validate: Validate | None = None,
+    find_values: FindValues | None = None,
+) -> Path:
     """Train as the settings say and return the run folder; continue the run that is there, if it is unfinished.
 
     dry_run: only say what would run, on what, with how much memory.
     validate: judges the model by its own answers at every evaluation; see `samples.Validate`.
     echo: where progress lines go (the main process's only).
+    find_values: estimates what prompts are worth under the reference, for value=reference and value=data; see `labels`.
 
     Raises UserError for a mistake in settings, data or model, before training starts; RunError if the run fails;
     Interrupted after SIGTERM or SIGINT, once everything is saved.
@@ -69,7 +78,7 @@ def train(config: TrainConfig, *, dry_run: bool = False, echo: Echo = print, val
     if folder.status == "finished":
         echo(f"{folder.path}: this run is finished; overwrite=true starts it anew")
         return folder.path
-    context = prepare_run(folder, objective, world, echo)
+    context = prepare_run(folder, objective, world, echo, find_values)
     if dry_run:
         describe(context)
     else:
@@ -84,12 +93,16 @@ def resolve_objective(config: TrainConfig) -> Objective:
     return bind(config.objective.name, settings.model_dump())
 
 
-def prepare_run(folder: RunFolder, objective: Objective, world: World, echo: Echo) -> Context:
+def prepare_run(
+    folder: RunFolder, objective: Objective, world: World, echo: Echo, find_values: FindValues | None = None
+) -> Context:
     """Data, model and everything that was left to choose; nothing is written but the cache."""
     config, cache_dir = folder.config, cache_folder(folder.config.cache_dir)
     check_models(config)
     template = load_template(config, objective)
-    data = prepared_by_main(world, lambda say: prepare_data(config, objective, template, cache_dir, say), echo)
+    data = prepared_by_main(
+        world, lambda say: prepare_data(config, objective, template, cache_dir, say, find_values), echo
+    )
     if folder.status == "unfinished":
         refuse_changed_data(folder.path, data)
     loaded = load_trained_model(config, objective, world.device)
