@@ -12,6 +12,7 @@ from heedful.models import convert, keras
 from heedful.models.keras import HEAD_FILE, to_tensors
 from heedful.scorers import get
 from heedful.scorers.comet_critic import PHRASES, PUBLISHED_HEAD_FILE, sentences
+from heedful.scorers.identity import identity_of
 from heedful.types import UserError
 from tests.fakes import tiny_config
 from tests.scorers.tiny import pair_tokenizer, seeded
@@ -106,6 +107,18 @@ def test_the_published_converters_folder_is_read_too(converted):
     (converted / PUBLISHED_HEAD_FILE).unlink()
     with pytest.raises(UserError, match="the critic's head is missing"):
         get(f"comet_critic:{converted}")
+
+
+def test_a_critic_with_another_head_is_another_scorer(converted):
+    """Scores are cached by who gave them, and the head lies beside the weights of the trunk."""
+    from safetensors.torch import load_file, save_file
+
+    name = f"comet_critic:{converted}"
+    before = identity_of(name)
+    assert identity_of(name) == before
+    head = load_file(converted / HEAD_FILE)
+    save_file({name: tensor + 1 for name, tensor in head.items()}, converted / HEAD_FILE)
+    assert identity_of(name) != before
 
 
 def test_sentences_name_the_people_the_same_everywhere():

@@ -37,3 +37,13 @@ def test_the_page_lists_every_scorer_and_no_other():
 def test_what_asks_a_model_is_known_by_its_name():
     assert not any(needs_model(name) for name in (*SCORERS, "mine.py:f"))
     assert all(needs_model(name) for name in ("cola_fluency:x", "runs/reward"))
+
+
+def test_the_pages_code_counts_the_words_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.jsonl").write_text('{"prompt": "Say", "completion": "the cat"}\n')
+    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, {})
+    assert get("tfidf_diversity:counts.json")(["Say"], ["the cat"]) == get("tfidf_diversity:train.jsonl")(
+        ["Say"], ["the cat"]
+    )
