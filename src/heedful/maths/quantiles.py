@@ -1,4 +1,7 @@
-"""Two samples of different sizes, laid over each other quantile by quantile."""
+"""Two samples of different sizes, laid over each other quantile by quantile.
+
+Axes: `A` and `B` values of the samples, `Q` stretches between quantiles.
+"""
 
 from __future__ import annotations
 
