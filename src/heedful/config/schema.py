@@ -134,6 +134,11 @@ class TrainConfig(_Schema):
         None, description="name of the reader of `data`; null: found from what the rows look like"
     )
     readers: list[str] = Field([], description="readers of your own to register first, as path/to/file.py:function")
+    view: str | None = Field(
+        None,
+        description="path/to/file.py:function from Examples to those to train on, in its order, which every epoch "
+        "keeps; null: all, in an order drawn anew every epoch",
+    )
     seed: Annotated[int, Ge(0)] = Field(0, description="seed of everything random: order, splits, new weights, dropout")
 
     # how the data becomes batches
@@ -247,6 +252,11 @@ class TrainConfig(_Schema):
     reference: str | None = Field(
         None, description="model that the policy is held to; null: the model the run starts from"
     )
+    sync_reference_every: Count | None = Field(
+        None,
+        description="steps after which the reference becomes the policy of one step before; smaller lets the policy go "
+        "further; null: it stays as it is, and what it says is computed once",
+    )
     cache_dir: str | None = Field(
         None, description="folder of tokenised data and reference log-probabilities; null: ~/.cache/heedful"
     )
@@ -347,6 +357,8 @@ class TrainConfig(_Schema):
             raise ValueError("eval_samples needs the whole model in one process, and engine=fsdp2 shards it; use ddp")
         if self.sampling == "uniform" and self.sampling_by is not None:
             raise ValueError("sampling_by has no effect on sampling=uniform; name another sampling, or leave it out")
+        if self.sampling != "uniform" and self.view is not None:
+            raise ValueError(f"sampling={self.sampling} draws at random, and a view keeps its order; give one of them")
         if self.sampling != "uniform" and self.batch_unit == "tokens":
             raise ValueError(f"sampling={self.sampling} draws responses one by one; use batch_unit=responses")
         if self.value not in ("reference", "data") and self.value_fit != DEFAULT_FIT:
@@ -359,6 +371,9 @@ class TrainConfig(_Schema):
             raise ValueError("max_prompt_length must be below max_length, which the response shares")
         if self.lora is not None and self.adapter is not None:
             raise ValueError("lora makes a new adapter and adapter continues one; give one of them")
+        adapted = self.lora is not None or self.adapter is not None
+        if self.sync_reference_every is not None and self.reference is not None and adapted:
+            raise ValueError("sync_reference_every copies adapters, which another model has not: leave reference out")
         if self.schedule == "constant" and self.warmup and self.steps is not None and self.warmup >= self.steps:
             raise ValueError("warmup takes every step; make it smaller than steps")
         if self.engine == "single" and self.world_size not in ("auto", 1):

@@ -30,6 +30,7 @@ class Sampler:
     batch_size: units in a batch; a batch of whole examples misses it by less than one example.
     epochs, steps: exactly one; a last batch that would run past `epochs` is cut short there.
     weights (E,): draw examples in proportion to these, with replacement; each must take one unit.
+    in_order: take the examples as they lie, in every epoch.
     Raises UserError if there are no examples (that can be drawn), or one is longer than a batch.
     """
 
@@ -43,6 +44,7 @@ class Sampler:
         epochs: float | None = None,
         steps: int | None = None,
         weights: Float[np.ndarray, " E"] | None = None,
+        in_order: bool = False,
     ):
         self.units = np.asarray(units, np.int64)
         if len(self.units) == 0:
@@ -56,7 +58,7 @@ class Sampler:
             raise UserError("Give the length of the run either as epochs or as steps (one of them).")
         if (epochs if steps is None else steps) <= 0:  # pyright: ignore[reportOptionalOperand]
             raise UserError(f"The run's length must be positive, not epochs={epochs}, steps={steps}.")
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.in_order = batch_size, seed, in_order
         self.mass = None if weights is None else np.cumsum(np.asarray(weights, np.float64))
         self.num_drawable = len(self.units) if weights is None else int(np.count_nonzero(weights))
         if self.num_drawable == 0:
@@ -95,7 +97,9 @@ class Sampler:
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of an epoch and where on the line each example starts."""
         if self._cached is None or self._cached[0] != epoch:
-            if self.mass is None:
+            if self.in_order:
+                order = np.arange(len(self.units))
+            elif self.mass is None:
                 order = permutation(len(self.units), self.seed, epoch)
             else:
                 order = draws(self.mass, self.num_drawable, self.seed, epoch)

@@ -60,6 +60,7 @@ def make_sampler(config: TrainConfig, objective: Objective, store: TokenStore) -
         unit=config.batch_unit,
         seed=config.seed,
         weights=draw_weights(config, objective, store),
+        in_order=config.view is not None,
         **length,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from heedful.config import TrainConfig
-from heedful.examples import LoadReport, Shaped, load_with_report, prompt_key, split_by_prompt
+from heedful.examples import LoadReport, Shaped, load_with_report, prompt_key, split_by_prompt, through_view
 from heedful.objectives.reduce import Objective, needs
 from heedful.objectives.views import OUTPUTS
 from heedful.tokens.prepare import prepare
@@ -104,7 +104,7 @@ def prepare_data(
 
     def prepared(name: str, examples: Shaped) -> tuple[TokenStore, DataReport]:
         store, report = prepare(
-            examples.then(shape, objective, config),
+            examples.then(through_view, config.view).then(shape, objective, config),
             template,
             max_length=config.max_length,
             max_prompt_length=config.max_prompt_length,

@@ -71,7 +71,7 @@ def _refuse_inputs(path: Path, config: TrainConfig) -> None:
     # `dpo` and `hh` are names, not folders.
     files = [
         (text, place)
-        for text, place in _named(config.objective.name, config.readers, config.template)
+        for text, place in _named(config.objective.name, config.readers, config.view, config.template)
         if place.is_file()
     ]
     for text, place in [*folders, *files]:

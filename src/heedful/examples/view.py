@@ -1,0 +1,44 @@
+"""Views that users write: `my.py:hard_pairs`, a function from Examples to the Examples that are trained on, in order.
+
+    def hard_pairs(examples):
+        pairs = to_pairs(examples).examples
+        return sorted(pairs, key=lambda pair: len(pair.responses[0].text))
+
+What it returns is then brought into the form that the objective looks at, as any data is, and its order is kept: batch
+t holds the examples from t·batch_size on.  So a run resumes by seeking, and every epoch is alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from heedful.examples.conversation import kind
+from heedful.examples.shape import Shaped
+from heedful.types import Example, UserError
+from heedful.user_file import line_in, user_function
+
+
+def through_view(examples: Sequence[Example], spec: str | None) -> Shaped:
+    """The examples as the view `FILE.py:FUNCTION` gives them; as they are if there is none.
+
+    Raises UserError if the file or function is missing, fails, or returns anything but Examples with responses.
+    """
+    if spec is None or not examples:
+        return Shaped(list(examples))
+    function = user_function(spec, "view", takes=("examples",))
+    try:
+        returned = function(list(examples))
+        if not isinstance(returned, Iterable) or isinstance(returned, str | Mapping):
+            raise UserError(f"the view {spec} must return a list of Examples, and returned {kind(returned)}.")
+        seen = list(returned)
+    except UserError:
+        raise
+    except Exception as error:
+        where = line_in(error, spec.rpartition(":")[0])
+        raise UserError(f"the view {spec} failed: {type(error).__name__}: {error}{where}.") from error
+    for place, example in enumerate(seen, start=1):
+        if not isinstance(example, Example):
+            raise UserError(f"the view {spec} must return Examples, and the {place:,}. it returned is {kind(example)}.")
+    if not seen:
+        raise UserError(f"the view {spec} returned none of {len(examples):,} examples, so nothing would be trained on.")
+    return Shaped(seen, notes=[f"examples that the view {spec} made of {len(examples):,}: {len(seen):,}"])
