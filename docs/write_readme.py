@@ -38,8 +38,9 @@ def _lines(folder: Path, depth: int) -> list[str]:
             lines.append(_entry(path.name, depth, _about(path)))
         elif path.is_dir() and (path / "__init__.py").exists():
             lines += [_entry(f"{path.name}/", depth, _about(path / "__init__.py")), *_lines(path, depth + 1)]
-        elif path.is_dir() and any(path.glob("*.yaml")):
+        elif path.is_dir() and any(path.rglob("*.yaml")):
             lines.append(_entry(f"{path.name}/", depth, " · ".join(sorted(file.stem for file in path.glob("*.yaml")))))
+            lines += _lines(path, depth + 1)
     if depth == 1:
         lines.insert(0, _entry("__init__.py", depth, _about(folder / "__init__.py")))
     return lines

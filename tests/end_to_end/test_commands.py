@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = ("max_length=128", "threads=1", "batch_size=8", "steps=3", "lr=1e-3")
 COMMANDS = ["demo", "train", "score", "sample", "report", "recipes", "objectives", "check", "doctor"]
-COMMANDS += ["data-check", "data-show", "data-convert", "model-new", "model-convert", "model-merge"]
+COMMANDS += ["data-check", "data-show", "data-convert", "data-prepare", "model-new", "model-convert", "model-merge"]
 
 
 def done(place: Path, *words: str) -> str:

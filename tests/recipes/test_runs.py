@@ -56,13 +56,13 @@ def schema_of(name: str) -> str:
 
 
 def distinct() -> list[str]:
-    """The first recipe of each objective, schema and sampling; the demo's are run by the demo."""
-    found: dict[tuple[str, str, str], str] = {}
+    """The first recipe of each objective, schema, sampling and clipping; the demo's are run by the demo."""
+    found: dict[tuple[str, ...], str] = {}
     for name in recipes.names():
         own = read_yaml(recipes.recipe_path(name))
         if "objective" in own and not name.startswith("demo/"):
-            objective = own["objective"]["name"]
-            found.setdefault((objective, schema_of(name), own.get("sampling", "uniform")), name)
+            extras = (str(own["objective"].get("humanline")), own.get("sampling", "uniform"))
+            found.setdefault((own["objective"]["name"], schema_of(name), *extras), name)
     return list(found.values())
 
 

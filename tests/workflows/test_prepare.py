@@ -172,3 +172,25 @@ def test_the_command_takes_the_recipe_that_trains(
     assert "left out 1: an answer ends with ':'" in said
     assert main(["data", "prepare", "halos/dpo", "raw=x"]) == 2
     assert "needs no prepared data" in capsys.readouterr().err
+
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "hh_scored"
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real data here")
+def test_the_published_pairs(tmp_path: Path) -> None:
+    """The public test split as if it were all files: as many rows as the release has, and the ones that break off."""
+    raw = tmp_path / "raw"
+    for file, source in {
+        "hh_train_len2/train.json": "helpful_base",
+        "hh_dev/sampled_dev.json": "dev",
+        "hh_test/harmless_base.json": "harmless_base",
+    }.items():
+        (raw / file).parent.mkdir(parents=True)
+        (raw / file).symlink_to(DATA / f"{source}.jsonl.gz")
+    _, report = made(raw, tmp_path / "out", "hh")
+    counts = {name: part["examples"] for name, part in report["parts"].items()}
+    assert list(report["parts"]["train"]["dropped"].values()) == [223]
+    assert counts["train"] == counts["train-chosen"] == 2354 - 223
+    assert (counts["val"], counts["test-harmless_base"]) == (280, 2312)
