@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,27 +44,55 @@ class RewardModel:
         self.loaded.model.eval()
         self.template = Template.load(self.loaded.tokenizer)
         self.max_length = max_length or self.loaded.max_length or 1024
+        self.num_scored = self.num_cut = 0
 
     def score(self, examples: Sequence[Example]) -> list[list[float]]:
         """The score of each response of each example; larger is better.
 
-        Raises UserError for an example that does not fit `max_length` or cannot be rendered.
+        Where a prompt and its response are longer than `max_length`, the prompt loses its oldest turns (a plain one its
+        beginning).  Raises UserError for a response that does not fit even so, or cannot be rendered.
         """
+        parts = [part for example in examples for part in self._parts(example)]
+        encoded = [replace(item, row=row) for row, (item, _) in enumerate(parts)]
         scores = np.full(sum(len(e.responses) for e in examples), np.nan)
-        encoded = [self._encoded(e) for e in examples]
         with torch.inference_mode():
-            for pack in packs_of(encoded, examples):
+            for pack in packs_of(encoded, [example for _, example in parts]):
                 found = self.loaded.model(to_tensors(pack, self.loaded.model.device), {"scores"})["scores"]
                 scores[pack.response_rows] = found.cpu().numpy()
         ends = np.cumsum([len(e.responses) for e in examples])[:-1]
         return [part.tolist() for part in np.split(scores, ends)]
 
-    def _encoded(self, example: Example) -> EncodedExample:
+    def note(self) -> str:
+        """How many prompts were shortened, or nothing."""
+        what = f"longer than {self.max_length:,} tokens with their response and lost their beginning"
+        return f"{self.num_cut:,} of {self.num_scored:,} prompts were {what}" if self.num_cut else ""
+
+    def _parts(self, example: Example) -> list[tuple[EncodedExample, Example]]:
+        """The example tokenised, its responses sharing the prompt where all of it fits.
+
+        Else each response stands alone: how much it sees of the prompt, and so its score, is no matter of its siblings.
+        """
+        found = self._encoded(example)
+        if isinstance(found, EncodedExample) and not _shortened(found):
+            self.num_scored += len(example.responses)
+            return [(found, example)]
+        parts = []
+        for response in example.responses:
+            alone = Example(example.prompt, [response], origin=example.origin)
+            item = self._encoded(alone)
+            if isinstance(item, str):
+                raise UserError(f"{example.origin or 'An example'} cannot be scored: {item}.")
+            self.num_scored += 1
+            self.num_cut += _shortened(item)
+            parts.append((item, alone))
+        return parts
+
+    def _encoded(self, example: Example) -> EncodedExample | str:
+        """The example tokenised, or why it cannot be."""
         found = self.template.encode([example], max_length=self.max_length)
-        if len(found) != 1 or not isinstance(found[0], EncodedExample):
-            reason = getattr(found[0], "reason", "it is longer than a document may be") if found else "nothing is left"
-            raise UserError(f"{example.origin or 'An example'} cannot be scored: {reason}.")
-        return found[0]
+        if len(found) != 1:
+            return "it is longer than a document may be" if found else "nothing is left"
+        return found[0] if isinstance(found[0], EncodedExample) else found[0].reason
 
     def scorer(self) -> Scorer:
         """The model as a scorer of examples, and of plain texts."""
@@ -81,4 +110,8 @@ class RewardModel:
 
         size = sum(parameter.numel() for parameter in self.loaded.model.parameters())
         about = f"the reward model {self.loaded.path} of {size:,} parameters, on {self.loaded.model.device}"
-        return Scorer(self.name, function, False, None, about, on_examples)
+        return Scorer(self.name, function, False, None, about, on_examples, self.note)
+
+
+def _shortened(item: EncodedExample) -> bool:
+    return item.dropped_turns > 0 or item.cut_tokens > 0
