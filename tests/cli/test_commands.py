@@ -76,7 +76,7 @@ def test_scores_of_several_scorers_and_the_list_of_them(place: Path, capsys: pyt
     assert "cola_fluency:FOLDER" in said
     assert "textattack/roberta-base-CoLA" in said
     assert main(["score", "pairs.jsonl"]) == 2
-    assert "heed score needs a scorer and a file" in capsys.readouterr().err
+    assert "heed score needs SCORER and DATA" in capsys.readouterr().err
     assert main(["score", "length", "parses", "pairs.jsonl"]) == 0
     first = json.loads((place / "scores.jsonl").read_text().splitlines()[0])
     assert first["responses"][0]["extra"] == {"length": 13, "parses": 0}

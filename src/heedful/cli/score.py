@@ -42,7 +42,7 @@ def score(
         _print_list()
         return
     if len(scorers_and_data) < 2:
-        raise UserError("heed score needs a scorer and a file; see heed score --help")
+        raise UserError("heed score needs SCORER and DATA; see heed score --help")
     *scorers, data = scorers_and_data
     run(scorers, data, out, dry_run=dry_run)
     if not dry_run:
