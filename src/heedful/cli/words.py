@@ -35,11 +35,22 @@ def resolve(
         if word in TrainConfig.model_fields:
             raise UserError(f"{word} is a setting and wants a value: {word}=VALUE")
     named = [word for word in words if "=" not in word]
-    files = [recipes.recipe_path(word) for word in named]
-    for file in config or []:
-        is_recipe = not file.exists() and str(file) in recipes.names()
-        named += [str(file)] * is_recipe
-        files.append(recipes.recipe_path(str(file)) if is_recipe else file)
+    files = [*map(recipes.recipe_path, named), *files_of(config)]
+    named += [file.as_posix() for file in config or [] if is_recipe(file)]
     settings = load_train(files, [word for word in words if "=" in word], find=get, objective=objective)
     check(named, settings, ("file", "network", "login", "gpu") if trains else ("file",))
     return settings
+
+
+def files_of(config: Sequence[Path] | None) -> list[Path]:
+    """The files of `--config`, where a recipe's name stands for its file."""
+    from heedful.recipes import recipe_path
+
+    return [recipe_path(file.as_posix()) if is_recipe(file) else file for file in config or []]
+
+
+def is_recipe(file: Path) -> bool:
+    """Whether what was given as a file names a recipe."""
+    from heedful.recipes import names
+
+    return not file.exists() and file.as_posix() in names()

@@ -58,14 +58,15 @@ def build_train(tree: Tree, *, find: Callable[[str], Callable[..., Any]], object
 
 
 def merge(files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Tree:
-    """The files and words as one tree of text, nothing yet checked.
+    """The files and words as one tree of text, nothing yet checked."""
+    return join([*(read_settings(file) for file in files), override_tree(overrides)])
 
-    `needs` in a file is no setting: a recipe says there what a machine must have.
-    """
-    trees = [read_tree(file) for file in files]
-    for tree in trees:
-        tree.values.pop("needs", None)
-    return join([*trees, override_tree(overrides)])
+
+def read_settings(file: str | Path) -> Tree:
+    """The settings in a file.  `needs` is none of them: a recipe says there what a machine must have."""
+    tree = read_tree(file)
+    tree.values.pop("needs", None)
+    return tree
 
 
 def join(trees: Iterable[Tree]) -> Tree:
