@@ -1,11 +1,14 @@
-"""Ways to compute one step that must come to the same loss and gradients, tried on a tiny model with the real loop's
-step: packed or padded, prompts shared or repeated, the vocabulary in slices, the step in parts, the batch reordered.
+"""Ways to compute one step that must come to the same loss and gradients.
+
+Packed or padded, prompts shared or repeated, the vocabulary in slices, the step in parts, the batch reordered: tried on a
+tiny model with the loop's own step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,13 +17,14 @@ from torch import Tensor
 
 from heedful.models.batch import to_tensors
 from heedful.models.wrapper import PackedModel
-from heedful.objectives.reduce import Objective
+from heedful.objectives.reduce import Objective, needs
 from heedful.proofs.stage import NUM_EXAMPLES, Stage
 from heedful.proofs.verdict import Verdict, difference, largest, measured
 from heedful.tokens.encoded import EncodedExample, EncodedResponse
 from heedful.tokens.packs import build_pack
 from heedful.tokens.store import TokenStore
 from heedful.training.batches import DataSource, PackBatch, StepBatch
+from heedful.training.live_reference import LiveReference
 from heedful.training.step import StepRunner
 from heedful.training.world import World
 from heedful.types import Example, Message, Response
@@ -50,9 +54,20 @@ def compute(objective: Objective, model: PackedModel, step: StepBatch) -> Gradie
     """One step's loss, metrics and gradients, by the loop's own StepRunner."""
     model.zero_grad(set_to_none=True)
     world = World(0, 1, model.device, "single")
-    result = StepRunner(objective, model, world)(step)
+    result = StepRunner(objective, model, world, reference=_reference(objective, model))(step)
     grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     return Gradients(result.loss, result.metrics, grads)
+
+
+def _reference(objective: Objective, model: PackedModel) -> LiveReference | None:
+    """A model with other weights beside this one, for an objective that reads how far they are apart."""
+    if "kl" not in needs(objective):
+        return None
+    other = deepcopy(model).requires_grad_(False)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(0.8)
+    return LiveReference(other, nullcontext, model, frozenset({"states"}), {}, None)
 
 
 def distance(got: Gradients, wanted: Gradients) -> float:

@@ -16,7 +16,7 @@ from heedful.objectives import REGISTRY, get
 from heedful.objectives.reduce import Objective
 from heedful.proofs.invariances import WAYS
 from heedful.proofs.oracles import Oracles, oracles_of
-from heedful.proofs.prove import COLUMNS, Proofs, prove
+from heedful.proofs.prove import COLUMNS, NONE_GIVEN, Proofs, prove
 from heedful.proofs.stage import Stage
 from heedful.proofs.verdict import Arithmetic, Precision, Verdict
 from heedful.proofs.worked import digits
@@ -102,7 +102,7 @@ def _line(name: str, cells: Sequence[str], width: int) -> str:
 
 def _cell(verdict: Verdict) -> str:
     if verdict.absent is not None:
-        return "none given" if verdict.absent == "none given" else "-"
+        return "none given" if verdict == NONE_GIVEN else "-"
     number = "" if verdict.deviation is None else f"{verdict.deviation:.0e}"
     return (number or "ok") if verdict.passed else f"FAIL {number}".rstrip()
 
@@ -114,10 +114,14 @@ def _conclude(proofs: dict[str, Proofs], seconds: float, say: Echo) -> None:
         for name, row in proofs.items()
         if not all(verdict.passed for verdict in row.values())
     }
-    if not failed:
-        say(f"\nEvery proof holds for {_counted(len(proofs))}, in {seconds:.0f} s.")
-        return
     say("")
+    for name in proofs:
+        if proofs[name]["oracle value"] == NONE_GIVEN:
+            oracle = f"{name.rpartition(':')[2]}_oracle(batch, stats, settings)"
+            say(f"{name} has no oracle; a function {oracle} in the same file would be one.")
+    if not failed:
+        say(f"Nothing failed: {_counted(len(proofs))}, in {seconds:.0f} s.")
+        return
     for name, columns in failed.items():
         for problem in dict.fromkeys(proofs[name][column].problem for column in columns):
             where = ", ".join(column for column in columns if proofs[name][column].problem == problem)
