@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heedful.workflows.measure import distinct_n, expected_worst_of, ratio_difference
+from heedful.workflows.measure import expected_worst_of, ratio_difference
 
 
 def test_hand_worked_worst_of_two():
@@ -32,12 +32,6 @@ def test_worst_of_k_extremes():
     assert expected_worst_of(many, 25, lower_is_better=True) == pytest.approx(25 * 20_001 / 26 - 1)
     assert expected_worst_of(many, 20_000, lower_is_better=True) == 19_999
     assert math.isnan(expected_worst_of([1.0], 25, lower_is_better=True))
-
-
-def test_distinct_bigrams():
-    # "a b a b" has bigrams ab, ba, ab; "a b" has ab: 2 different of 4.
-    assert distinct_n(["a b a b", "a b"], 2) == 0.5
-    assert distinct_n(["one"], 2) == 0
 
 
 def test_a_constant_shift_has_a_tight_interval():

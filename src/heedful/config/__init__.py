@@ -5,8 +5,9 @@ No torch here.  `load_train` is what the command uses; `load` does the same for 
 
 from __future__ import annotations
 
+from heedful.config.comparison import CompareConfig
 from heedful.config.dump import dump_yaml
-from heedful.config.load import build, load, load_train, merge, read_yaml
+from heedful.config.load import build, build_train, join, load, load_train, merge, read_yaml
 from heedful.config.resume import RESUMABLE, resumed
 from heedful.config.schema import LoraConfig, ObjectiveConfig, TrainConfig
 from heedful.config.signature import settings_model
@@ -14,12 +15,15 @@ from heedful.config.suggest import did_you_mean, suggest
 
 __all__ = [
     "RESUMABLE",
+    "CompareConfig",
     "LoraConfig",
     "ObjectiveConfig",
     "TrainConfig",
     "build",
+    "build_train",
     "did_you_mean",
     "dump_yaml",
+    "join",
     "load",
     "load_train",
     "merge",

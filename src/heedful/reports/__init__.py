@@ -2,6 +2,18 @@
 
 from heedful.reports import blocks, curves
 from heedful.reports.page import Section, write_report
-from heedful.reports.runs import Run, metric_curves, read_run, report, run_details
+from heedful.reports.runs import Run, curve_of_each, metric_curves, read_run, read_runs, report, run_details
 
-__all__ = ["Run", "Section", "blocks", "curves", "metric_curves", "read_run", "report", "run_details", "write_report"]
+__all__ = [
+    "Run",
+    "Section",
+    "blocks",
+    "curve_of_each",
+    "curves",
+    "metric_curves",
+    "read_run",
+    "read_runs",
+    "report",
+    "run_details",
+    "write_report",
+]

@@ -44,6 +44,11 @@ def read_run(path: Path | str) -> Run:
     return Run(path, path.resolve().name, settings, environment, data, _rows(file))
 
 
+def read_runs(paths: Sequence[Path | str]) -> list[Run]:
+    """Read run folders, told apart by name."""
+    return _with_distinct_names([read_run(path) for path in paths])
+
+
 def report(runs: Sequence[Path | str], out: Path | str | None = None) -> Path:
     """Write one HTML file about the runs and return its path; `report.html` in the first run's folder by default.
 
@@ -51,7 +56,7 @@ def report(runs: Sequence[Path | str], out: Path | str | None = None) -> Path:
     """
     if not runs:
         raise UserError("A report needs at least one run folder.")
-    read = _with_distinct_names([read_run(path) for path in runs])
+    read = read_runs(runs)
     sections = [Section("Curves", metric_curves(read)), Section("Last values", last_values(read)), *run_details(read)]
     title = read[0].name if len(read) == 1 else f"{len(read)} runs: {', '.join(r.name for r in read)}"
     return write_report(out or read[0].path / "report.html", title, sections)
@@ -68,15 +73,22 @@ def run_details(runs: Sequence[Run]) -> list[Section]:
     return sections
 
 
-def metric_curves(runs: Sequence[Run], names: Sequence[str] | None = None) -> str:
+def metric_curves(runs: Sequence[Run], names: Sequence[str] | None = None, *, x: str = "step") -> str:
     """A legend and a chart for each metric: training as lines, evaluation as lines of their own.
 
-    names: the metrics to draw; None draws all that are numbers.
+    names: the metrics to draw; None draws all that are numbers.  x: what they are drawn over: step, tokens or epoch.
     """
     labels = [r.name for r in runs]
     keys = _metric_names(runs) if names is None else list(names)
-    figures = [curves.chart(k, {r.name: _points(r, k) for r in runs}, names=labels) for k in keys]
+    figures = [curves.chart(k, {r.name: _points(r, k, x) for r in runs}, x=x, names=labels) for k in keys]
     return (curves.legend(labels) if len(runs) > 1 else "") + curves.grid([f for f in figures if f])
+
+
+def curve_of_each(runs: Sequence[Run], name: str, *, x: str = "step") -> str:
+    """A chart for each run, of a metric whose scale is the run's own."""
+    labels = [r.name for r in runs]
+    figures = [curves.chart(r.name, {r.name: _points(r, name, x)}, x=x, names=labels) for r in runs]
+    return curves.grid([f for f in figures if f])
 
 
 def last_values(runs: Sequence[Run]) -> str:
@@ -90,8 +102,13 @@ def _last(run: Run, key: str) -> str:
     return f"{points[-1][1]:.5g}" if points else ""
 
 
-def _points(run: Run, key: str) -> list[tuple[float, float]]:
-    return [(row["step"], row[key]) for row in run.metrics if _is_number(row.get(key)) and _is_number(row.get("step"))]
+def _points(run: Run, key: str, x: str = "step") -> list[tuple[float, float]]:
+    """A row of an evaluation says only its step; it stands where that step's own row does."""
+    place = {row["step"]: row[x] for row in run.metrics if _is_number(row.get("step")) and _is_number(row.get(x))}
+    place.setdefault(0, 0)
+    return [
+        (place[row["step"]], row[key]) for row in run.metrics if _is_number(row.get(key)) and row.get("step") in place
+    ]
 
 
 def _metric_names(runs: Sequence[Run]) -> list[str]:

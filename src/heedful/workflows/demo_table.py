@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from heedful.evaluation import distinct_n
 from heedful.types import Example
-from heedful.workflows.measure import Difference, distinct_n, expected_worst_of, ratio_difference
+from heedful.workflows.measure import Interval, expected_worst_of, ratio_difference
 
 WORST_OF = 25
 LEAST_SHARE = 0.95
@@ -38,7 +39,7 @@ class Measures:
     worst: float
     distinct_2: float
     kl: float
-    differences: dict[str, Difference]
+    differences: dict[str, Interval]
     success: bool | None
     verdict: str
 
@@ -87,7 +88,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
     return float(numerator.sum() / denominator.sum()) if denominator.sum() else float("nan")
 
 
-def _judge(differences: Mapping[str, Difference], base: Mapping[str, float]) -> tuple[bool, str]:
+def _judge(differences: Mapping[str, Interval], base: Mapping[str, float]) -> tuple[bool, str]:
     """Success: fewer violations beyond doubt, not paid for in parse share, length or tidiness of what parses."""
     fewer = differences["violations"]
     faults = []

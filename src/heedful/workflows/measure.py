@@ -1,9 +1,9 @@
-"""Numbers about samples: expected worst of k, distinct n-grams, and differences with a clustered bootstrap."""
+"""Numbers about samples: expected worst of k, win rates, and means with a clustered bootstrap."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,15 +27,9 @@ def expected_worst_of(scores: Sequence[float], k: int, *, lower_is_better: bool)
     return total
 
 
-def distinct_n(texts: Sequence[str], n: int) -> float:
-    """Different n-grams of words, divided by all n-grams, pooled over the texts.  0 if there is none."""
-    grams = [tuple(words[i : i + n]) for t in texts for words in [t.split()] for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0
-
-
 @dataclass(frozen=True)
-class Difference:
-    """A statistic of one group minus that of another, with a bootstrap interval."""
+class Interval:
+    """A statistic with its bootstrap interval."""
 
     value: float
     low: float
@@ -47,28 +41,51 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def ratio_difference(
-    new: tuple[np.ndarray, np.ndarray],
-    old: tuple[np.ndarray, np.ndarray],
-    *,
-    seed: int,
-    num_resamples: int = 2000,
-    level: float = 0.95,
-) -> Difference:
-    """Difference of two ratios Σ numerator / Σ denominator, with a percentile interval of a bootstrap over clusters.
+Ratio = tuple[np.ndarray, np.ndarray]
+"""(numerator, denominator), each (num_prompts, samples): Σ numerator / Σ denominator is the statistic.
 
-    new, old: (numerator, denominator), each (num_prompts, samples), row i of both being samples of the same prompt.
-    A mean over samples has denominators of one; a mean over the samples that parse has denominators 0 and 1.
-    Prompts are resampled, with all their samples in both groups: samples of one prompt are not independent, and both
-    groups answer the same prompts (Efron & Tibshirani 1993, ch. 8).
+A mean over samples has denominators of one; a mean over the samples that parse has denominators 0 and 1.
+"""
+
+
+def ratio_interval(ratio: Ratio, *, seed: int, num_resamples: int = 2000, level: float = 0.95) -> Interval:
+    """A ratio with a percentile interval of a bootstrap over clusters: prompts are resampled with all their samples,
+    for samples of one prompt are not independent (Efron & Tibshirani 1993, ch. 8)."""
+    return _bootstrap(ratio, _ratio, seed, num_resamples, level)
+
+
+def ratio_difference(new: Ratio, old: Ratio, *, seed: int, num_resamples: int = 2000, level: float = 0.95) -> Interval:
+    """Difference of two ratios, new - old, with such an interval.
+
+    Row i of both groups are samples of the same prompt, which is resampled with its samples in both: the groups answer
+    the same prompts.
     """
-    sums = [a.sum(1).astype(np.float64) for a in (*new, *old)]
+
+    def difference(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
+        return _ratio(a, b) - _ratio(c, d)
+
+    return _bootstrap((*new, *old), difference, seed, num_resamples, level)
+
+
+def win_rate(scores: np.ndarray, others: np.ndarray, *, seed: int) -> Interval:
+    """Share of a prompt's comparisons that `scores` win, averaged over prompts; ties count half.
+
+    scores (P, K), others (P, L): row i of both are answers to the same prompt, each of the K compared with each of the
+    L.  -inf for an answer that failed, which loses to every other and ties with its like.
+    """
+    left, right = scores[:, :, None], others[:, None, :]
+    won = ((left > right) + 0.5 * (left == right)).reshape(len(scores), -1)
+    return ratio_interval((won, np.ones_like(won)), seed=seed)
+
+
+def _bootstrap(
+    groups: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], seed: int, num_resamples: int, level: float
+) -> Interval:
+    sums = [group.sum(1).astype(np.float64) for group in groups]
     picks = np.random.default_rng(seed).integers(0, len(sums[0]), (num_resamples, len(sums[0])))
-    resampled = [s[picks].sum(1) for s in sums]
-    values = _ratio(resampled[0], resampled[1]) - _ratio(resampled[2], resampled[3])
+    values = statistic(*(s[picks].sum(1) for s in sums))
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    point = _ratio(sums[0].sum(), sums[1].sum()) - _ratio(sums[2].sum(), sums[3].sum())
-    return Difference(float(point), float(low), float(high))
+    return Interval(float(statistic(*(s.sum() for s in sums))), float(low), float(high))
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def sample_examples(
     *,
     logps_of: str | None = None,
     control: str | None = None,
+    chat_template: str | dict[str, str] | None = None,
     device: str = "auto",
     echo: Echo = print,
     **settings: Any,
@@ -68,16 +70,18 @@ def sample_examples(
     """The prompts with answers of `model` instead of their own responses; ids and origins stay.
 
     logps_of: another model, whose log-probability of each response is written beside the sampler's own, as
-    `extra["logp_base"]` beside `extra["logp"]` (nats).
+    `extra["logp_base"]` beside `extra["logp"]` (nats); it reads the prompt without a control token.
+    chat_template: as the setting `template` of a run; None is the model's own.
     """
     loaded = load_policy(model, device=device_of(device))
+    template = Template.load(loaded.tokenizer, chat_template, control=control)
     total = len(prompts) * settings.get("samples_per_prompt", 1)
-    sampled = _sampled(loaded, prompts, control, want_logps=logps_of is not None, **settings)
+    sampled = _sampled(loaded, prompts, template, want_logps=logps_of is not None, **settings)
     rollouts = in_order(with_progress(sampled, total, "answers", echo))
     answered = to_examples(rollouts, source=model)
     if logps_of is not None:
         other = load_policy(logps_of, device=device_of(device)).model
-        logps = iter(sequence_logps(other, rollouts))
+        logps = iter(sequence_logps(other, [_without_control(rollout, template) for rollout in rollouts]))
         for response in (r for example in answered for r in example.responses):
             response.extra["logp_base"] = next(logps)
     for example, prompt in zip(answered, prompts, strict=True):
@@ -96,8 +100,12 @@ def with_progress(items: Iterable[Any], total: int, what: str, echo: Echo) -> It
             echo(f"{done:,} of {total:,} {what}  {duration((now - began) / done * (total - done))} left")
 
 
-def _sampled(loaded: Loaded, prompts: list[Example], control: str | None, **settings: Any) -> Iterator[Rollout]:
-    template = Template.load(loaded.tokenizer, control=control)
+def _without_control(rollout: Rollout, template: Template) -> Rollout:
+    """As a model reads it that knows no control tokens."""
+    return replace(rollout, prompt_ids=rollout.prompt_ids[: len(rollout.prompt_ids) - len(template.control_ids)])
+
+
+def _sampled(loaded: Loaded, prompts: list[Example], template: Template, **settings: Any) -> Iterator[Rollout]:
     names = [prompt.origin or f"prompt {index}" for index, prompt in enumerate(prompts)]
     return sample_prompts(loaded.model, template, [e.prompt for e in prompts], names=names, **settings)
 
@@ -119,7 +127,7 @@ def _describe(
         _sampled(
             loaded,
             prompts[:TRIED_PROMPTS],
-            control,
+            Template.load(loaded.tokenizer, control=control),
             **{**settings, "max_new_tokens": min(TRIED_TOKENS, asked.max_new_tokens)},
         )
     )
