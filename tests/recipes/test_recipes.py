@@ -129,9 +129,9 @@ def refused(name: str, *words: str) -> str:
 
 
 def test_each_thing_that_is_lacking_is_named_with_its_source(bare: Path) -> None:
-    assert refused("lol/hh/dpo").startswith(
+    assert refused("lol/hh/dpo") == (
         "the recipe lol/hh/dpo needs huggyllama/llama-7b of the hub, which is not here and the hub cannot be reached; "
-        "fetch it elsewhere (hf download huggyllama/llama-7b --local-dir FOLDER)"
+        "fetch it where it can (hf download huggyllama/llama-7b --local-dir FOLDER) and name the folder in model=."
     )
     assert refused("lol/hh/dpo", "model=m") == refused("lol/hh/dpo", "model=m", "device=cpu")
     assert "timdettmers/qlora-hh-rlhf-7b of the hub" in refused("lol/hh/dpo", "model=m")

@@ -70,12 +70,11 @@ def check(names: Iterable[str], config: TrainConfig, kinds: Iterable[Kind] = get
     settings = dict(_texts(config.model_dump(), ""))
     for name in names:
         path = recipe_path(name)
-        own_model = read_yaml(path).get("model")
+        computes = read_yaml(path).get("model") == config.model and config.device in ("auto", "cuda")
         for need in needs_in(path):
-            setting = "model" if need.kind == "gpu" else settings.get(need.what)
-            used = config.model == own_model and config.device != "cpu" if need.kind == "gpu" else setting is not None
-            if need.kind in kinds and used and (lack := _LACKS[need.kind](need)) is not None:
-                raise UserError(f"the recipe {name} needs {lack} (or give another {setting}=).")
+            setting = settings.get(need.what) if need.kind != "gpu" else "device" if computes else None
+            if need.kind in kinds and setting is not None and (lack := _LACKS[need.kind](need, setting)) is not None:
+                raise UserError(f"the recipe {name} needs {lack}.")
 
 
 def _texts(value: Any, setting: str) -> Iterator[tuple[str, str]]:
@@ -91,35 +90,37 @@ def _texts(value: Any, setting: str) -> Iterator[tuple[str, str]]:
         yield from ((part, setting) for part in (value, value.rpartition(":")[2]))
 
 
-def _lacks_file(need: Need) -> str | None:
-    return None if Path(need.what).exists() else f"the file {need.what}, which is not there; {need.recipe}"
+def _lacks_file(need: Need, setting: str) -> str | None:
+    if Path(need.what).exists():
+        return None
+    return f"the file {need.what}, which is not there; {need.recipe} (or give another {setting}=)"
 
 
-def _lacks_gpu(need: Need) -> str | None:
+def _lacks_gpu(need: Need, setting: str) -> str | None:
     import torch
 
     if torch.cuda.is_available():
         return None
-    return f"a GPU with {need.what}, and this machine has none; device=cpu tries without"
+    return f"a GPU with {need.what}, and this machine has none; {setting}=cpu tries without"
 
 
-def _lacks_network(need: Need) -> str | None:
+def _lacks_network(need: Need, setting: str) -> str | None:
     if _is_here(need.what) or _reaches_hub():
         return None
     return (
-        f"{need.what} of the hub, which is not here and the hub cannot be reached; fetch it elsewhere "
-        f"(hf download {need.what} --local-dir FOLDER) and put the folder where this machine reads it"
+        f"{need.what} of the hub, which is not here and the hub cannot be reached; fetch it where it can "
+        f"(hf download {need.what} --local-dir FOLDER) and name the folder in {setting}="
     )
 
 
-def _lacks_login(need: Need) -> str | None:
+def _lacks_login(need: Need, setting: str) -> str | None:
     from huggingface_hub import get_token
 
     if _is_here(need.what) or get_token() is not None:
-        return _lacks_network(need)
+        return _lacks_network(need, setting)
     return (
         f"{need.what} of the hub, which is given out after a login; accept its terms at "
-        f"https://huggingface.co/{need.what}, then log in (hf auth login)"
+        f"https://huggingface.co/{need.what}, then log in (hf auth login), or name a folder in {setting}="
     )
 
 
