@@ -90,6 +90,12 @@ def test_as_many_on_both_sides_is_aot_on_pairs() -> None:
     torch.testing.assert_close(unpaired.numerator, aot(Pairs(batch), beta=0.3, label_smoothing=0.1)[0].mean())
 
 
+def test_each_value_of_aot_belongs_to_the_pair_of_its_chosen_response() -> None:
+    # chosen 3 and 1, rejected 0 and 1: 3 meets 1 and 1 meets 0; log(1 + e^-2), log(1 + e^-1)
+    batch = worked_batch([-1.0] * 4, [-4.0, -1.0, -2.0, -2.0], [1] * 4, chosen=[1.0, 0.0, 1.0, 0.0])
+    assert aot(Pairs(batch), beta=1.0)[0].tolist() == pytest.approx([0.126928, 0.313262], abs=1e-6)
+
+
 def test_one_undesirable_is_compared_with_every_desirable() -> None:
     # log-ratios 1 and 3 against -½: ½·log(1 + e^-1.5) + ½·log(1 + e^-3.5) = ½·0.201413 + ½·0.029750
     batch = worked_batch([-1.0, -1.0, -2.0], [-2.0, -4.0, -1.5], [1, 1, 1], desirable=[1.0, 1.0, 0.0])
