@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -17,10 +19,24 @@ from tests.end_to_end.runs import environment, run_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
-OBJECTIVES = ("sft", "dpo", "kto", "reward")
+RUNS: dict[str, tuple[str, dict[str, str]]] = {
+    "sft": ("sft", {}),
+    "dpo": ("dpo", {"wpo": "true", "nll_weight": "0.5", "humanline": "[-1,1.5]"}),
+    "kto": ("kto", {}),
+    "bco": ("bco", {}),
+    "reward": ("reward", {}),
+    "ppo": ("ppo_offline", {}),
+    "coupled": ("mine.py:coupled", {}),
+    "held": ("mine.py:held", {"sync_reference_every": "1"}),
+    "adapted": ("mine.py:held", {"sync_reference_every": "2", "lora.r": "4"}),
+}
+"""Name of the run: objective and settings."""
 MINE = """
-from heedful.objectives.reduce import whole_step
-from heedful.objectives.views import Pairs
+from heedful.objectives.reduce import Term, whole_step
+from heedful.objectives.views import Pairs, Tokens
+
+def held(tokens: Tokens):
+    return {"loss": Term(-tokens.logps), "kl": Term(tokens.kl)}
 
 @whole_step
 def coupled(pairs: Pairs, *, beta: float = 0.1):
@@ -51,10 +67,10 @@ def launch(folder: Path, processes: int, runs: list[list[str]], before: str = ""
     )
 
 
-def words(folder: Path, objective: str, engine: str, **settings) -> list[str]:
+def words(folder: Path, name: str, engine: str, **settings) -> list[str]:
     """Three steps; packs so small that a rank has several, and sometimes a filler."""
-    name = objective.rpartition(":")[2]
-    settings = {"eval_every": 3, "steps": 3, "checkpoint_every": 2, "tokens_per_pack": 200, **settings}
+    objective, own = RUNS[name]
+    settings = {"eval_every": 3, "steps": 3, "checkpoint_every": 2, "tokens_per_pack": 200, **own, **settings}
     out = settings.pop("out", f"{name}-{engine}")
     return run_words(folder, objective, out, engine=engine, **settings)
 
@@ -63,19 +79,18 @@ def words(folder: Path, objective: str, engine: str, **settings) -> list[str]:
 def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("processes")
     (path / "mine.py").write_text(MINE)
-    objectives = (*OBJECTIVES, "mine.py:coupled")
-    alone = launch(path, 1, [words(path, objective, "single") for objective in objectives])
+    alone = launch(path, 1, [words(path, name, "single") for name in RUNS])
     assert alone.returncode == 0, alone.stderr
-    two = launch(path, 2, [words(path, o, engine) for engine in ("ddp", "fsdp2") for o in objectives])
+    two = launch(path, 2, [words(path, name, engine) for engine in ("ddp", "fsdp2") for name in RUNS])
     assert two.returncode == 0, two.stderr[-3000:]
     return path
 
 
 @pytest.mark.parametrize("engine", ["ddp", "fsdp2"])
-@pytest.mark.parametrize("objective", [*OBJECTIVES, "coupled"])
-def test_two_processes_are_one(folder: Path, objective: str, engine: str):
-    one = read_metrics(folder / f"{objective}-single" / "metrics.jsonl")
-    two = read_metrics(folder / f"{objective}-{engine}" / "metrics.jsonl")
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_are_one(folder: Path, name: str, engine: str):
+    one = read_metrics(folder / f"{name}-single" / "metrics.jsonl")
+    two = read_metrics(folder / f"{name}-{engine}" / "metrics.jsonl")
     assert len(one) == len(two) == 5  # an evaluation before, three steps, one after
     # While policy and reference agree, who of a pair is ahead is decided by the last bit.
     same = ("time_s", "tokens_per_s", "peak_memory_bytes", "packs", "fill")
@@ -83,26 +98,39 @@ def test_two_processes_are_one(folder: Path, objective: str, engine: str):
     for row, twin in zip(one, two, strict=True):
         row, twin = ({k: v for k, v in r.items() if k not in same} for r in (row, twin))
         assert row == pytest.approx(twin, rel=2e-4, abs=2e-5)
-    weights = load_file(folder / f"{objective}-single" / "final" / "model.safetensors")
-    others = load_file(folder / f"{objective}-{engine}" / "final" / "model.safetensors")
+    weights, others = (tensors(folder / f"{name}-{kind}") for kind in ("single", engine))
     assert weights.keys() == others.keys()
-    for name, weight in weights.items():
-        assert others[name] == pytest.approx(weight, rel=1e-3, abs=2e-4), name
+    for parameter, weight in weights.items():
+        assert others[parameter] == pytest.approx(weight, rel=1e-3, abs=2e-4), parameter
 
 
-@pytest.mark.parametrize("engine", ["ddp", "fsdp2"])
-def test_resumed_with_two_processes(folder: Path, engine: str):
-    """Stop after the checkpoint of step 2, go on, and end where the unbroken run of two ended, bit for bit."""
-    import shutil
+def tensors(run: Path) -> dict[str, Any]:
+    """All that the run left: weights, a value head."""
+    files = sorted((run / "final").glob("*.safetensors"))
+    return {f"{file.name}/{name}": tensor for file in files for name, tensor in load_file(file).items()}
 
-    broken = folder / f"broken-{engine}"
-    shutil.copytree(folder / f"kto-{engine}", broken)
-    shutil.rmtree(broken / "final")
-    shutil.rmtree(broken / "checkpoints" / "step-3")
-    done = launch(folder, 2, [[*words(folder, "kto", engine), f"out={broken}"]])
+
+RESUMED = [(name, engine) for engine in ("ddp", "fsdp2") for name in ("kto", "ppo", "held", "adapted")]
+
+
+@pytest.fixture(scope="module")
+def resumed(folder: Path) -> None:
+    """Every run of two processes as it was after the checkpoint of step 2, gone on with."""
+    for name, engine in RESUMED:
+        broken = folder / f"broken-{name}-{engine}"
+        shutil.copytree(folder / f"{name}-{engine}", broken)
+        shutil.rmtree(broken / "final")
+        shutil.rmtree(broken / "checkpoints" / "step-3")
+    done = launch(folder, 2, [words(folder, name, engine, out=f"broken-{name}-{engine}") for name, engine in RESUMED])
     assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (load_file(p / "final" / "model.safetensors") for p in (folder / f"kto-{engine}", broken))
-    assert all((one[name] == two[name]).all() for name in one)
+
+
+@pytest.mark.usefixtures("resumed")
+@pytest.mark.parametrize(("name", "engine"), RESUMED)
+def test_resumed_with_two_processes(folder: Path, name: str, engine: str):
+    """It ends where the unbroken run of two ended, bit for bit."""
+    one, two = tensors(folder / f"{name}-{engine}"), tensors(folder / f"broken-{name}-{engine}")
+    assert all((one[parameter] == two[parameter]).all() for parameter in one)
 
 
 def test_a_wrong_number_of_processes_is_refused(folder: Path):

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from heedful.models.saving import save
 from heedful.tokens.templates import Template
 from heedful.training.batches import DataSource
 from heedful.training.checkpoints import (
+    REFERENCE_FILE,
     TrainerState,
     flush_tree,
     last_checkpoint_sentence,
@@ -27,6 +29,7 @@ from heedful.training.checkpoints import (
 )
 from heedful.training.context import Context, load_trained_model
 from heedful.training.engine import is_adapted, load_whole_state, unwrap, whole_state
+from heedful.training.live_reference import LiveReference
 from heedful.training.loop import BAD_STEPS_FILE, Loop
 from heedful.training.metrics import MetricsFile
 from heedful.training.progress import Progress
@@ -60,11 +63,16 @@ class ModelSaver:
 
 
 def make_loop(
-    context: Context, module: nn.Module, columns: list[dict[str, np.ndarray]], validate: Validate | None = None
+    context: Context,
+    module: nn.Module,
+    columns: list[dict[str, np.ndarray]],
+    validate: Validate | None = None,
+    reference: LiveReference | None = None,
 ) -> Loop:
     """The loop of a run, restored from its last checkpoint if it has one.
 
-    columns: what was computed for the tokens of the training and evaluation sets.  validate: see `train`.
+    columns: what was computed for the tokens of the training and evaluation sets.
+    validate: see `train`.  reference: as it is before the first step, where it runs beside the policy.
     """
     config, world, run, sampler = context.config, context.world, context.path, context.sampler
     names = sorted(context.objective.trainees)
@@ -75,6 +83,8 @@ def make_loop(
     trainer, running = TrainerState(), {}
     if checkpoint is not None:
         trainer, running = restore(checkpoint, context, module, trainees)
+        if reference is not None and reference.every is not None:
+            reference.load_state(load_file(checkpoint / REFERENCE_FILE))
         context.echo(f"continuing after step {trainer.step}, from {checkpoint}")
     world.barrier()
     metrics = tracker = samples = None
@@ -91,8 +101,9 @@ def make_loop(
         config=config,
         world=world,
         run=run,
-        runner=StepRunner(context.objective, module, world),
+        runner=StepRunner(context.objective, module, world, reference=reference),
         trainees=trainees,
+        reference=reference,
         source=sources[0],
         sampler=sampler,
         evaluation=sources[1] if len(sources) > 1 else None,

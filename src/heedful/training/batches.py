@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from heedful.models.batch import PackTensors, to_tensors
-from heedful.objectives.views import TOKEN_OUTPUTS, Batch
+from heedful.objectives.views import TOKEN_COLUMNS, Batch
 from heedful.tokens.packs import Pack, build_pack, pack_lengths
 from heedful.tokens.planning import fill, plan_packs, sequential_packs
 from heedful.tokens.sampler import Sampler
@@ -38,15 +38,15 @@ class PackBatch:
 
     def batch(self, outputs: Mapping[str, Tensor]) -> Batch:
         """The ragged batch that views look at."""
-        tokens = {k: v for k, v in outputs.items() if k in TOKEN_OUTPUTS}
-        responses = {k: v for k, v in outputs.items() if k not in TOKEN_OUTPUTS}
+        tokens = {k: v for k, v in outputs.items() if k in TOKEN_COLUMNS}
+        responses = {k: v for k, v in outputs.items() if k not in TOKEN_COLUMNS}
         return Batch(self.lengths, self.group_of, {**self.tokens, **tokens}, {**self.responses, **responses})
 
     def blank(self, wants: frozenset[str]) -> dict[str, Tensor]:
         """Outputs of zeros in the right shapes: enough to count a term's weights before any forward."""
         num_tokens, num_responses = int(self.lengths.sum()), self.lengths.numel()
         return {
-            name: torch.zeros(num_tokens if name in TOKEN_OUTPUTS else num_responses, device=self.lengths.device)
+            name: torch.zeros(num_tokens if name in TOKEN_COLUMNS else num_responses, device=self.lengths.device)
             for name in wants
         }
 

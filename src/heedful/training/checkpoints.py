@@ -1,7 +1,8 @@
 """Checkpoints: written aside, flushed, renamed.  A kill at any instant leaves the last whole one.
 
 `checkpoints/step-N/` is a model folder (it loads like any other) with the optimizer's state beside the weights:
-`optimizer-NAME.safetensors` for each trainee and `trainer.json` with the step and the plain numbers.
+`optimizer-NAME.safetensors` for each trainee, `trainer.json` with the step and the plain numbers, `state.safetensors`
+with an objective's running state, and `reference.safetensors` with the weights of a reference that is synced.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 from heedful.types import RunError
 
 TRAINER_FILE = "trainer.json"
+REFERENCE_FILE = "reference.safetensors"
 
 
 @dataclass
@@ -66,6 +68,7 @@ def save_checkpoint(
     optimizers: dict[str, tuple[dict[str, Tensor], dict[str, Any]]],
     running: dict[str, Tensor] | None,
     save_model: Callable[[Path], None],
+    reference: dict[str, Tensor] | None = None,
 ) -> Path:
     """Write `checkpoints/step-N` whole or not at all.
 
@@ -83,6 +86,8 @@ def save_checkpoint(
             trainer.optimizers[name] = numbers
         if running:
             save_file({k: v.detach().cpu().contiguous() for k, v in running.items()}, aside / "state.safetensors")
+        if reference is not None:
+            save_file(reference, aside / REFERENCE_FILE)
         (aside / TRAINER_FILE).write_text(json.dumps(vars(trainer), indent=1), encoding="utf-8")
         flush_tree(aside)
         _remove(final)

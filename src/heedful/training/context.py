@@ -20,6 +20,7 @@ from heedful.config import TrainConfig
 from heedful.models.folders import digest_of, resolve, weight_files
 from heedful.models.loading import Loaded, load_policy
 from heedful.models.tokenizers import load_tokenizer
+from heedful.models.wrapper import PackedModel
 from heedful.objectives.reduce import VALUE_HEAD, Objective, needs
 from heedful.tokens.packs import pack_lengths
 from heedful.tokens.sampler import Sampler
@@ -200,7 +201,13 @@ def refuse_too_long(data: PreparedData, loaded: Loaded) -> None:
             )
 
 
-def freeze(config: TrainConfig, data: PreparedData, loaded: Loaded, world: World) -> TrainConfig:
+def state_bytes(config: TrainConfig, objective: Objective, model: PackedModel) -> int:
+    """Memory of all weights and of what the optimizer adds: a reference that runs beside the policy is a model more."""
+    beside = has_live_reference(config, objective) and (config.reference is not None or not is_adapted(model))
+    return budget.state_bytes(num_parameters(model) * (1 + beside), num_parameters(model, trained=True))
+
+
+def freeze(config: TrainConfig, objective: Objective, data: PreparedData, loaded: Loaded, world: World) -> TrainConfig:
     """Replace every `auto` by the value this run keeps.
 
     Raises UserError if the longest example does not fit into a pack.
@@ -208,7 +215,7 @@ def freeze(config: TrainConfig, data: PreparedData, loaded: Loaded, world: World
     longest = max(int(lengths.max()) for store in data.stores for lengths in pack_lengths(store))
     tokens_per_pack: Any = config.tokens_per_pack
     if tokens_per_pack == "auto":
-        state = budget.state_bytes(num_parameters(loaded.model), num_parameters(loaded.model, trained=True))
+        state = state_bytes(config, objective, loaded.model)
         checkpointing = config.gradient_checkpointing
         tokens_per_pack = budget.choose_tokens_per_pack(
             longest, state, loaded.config, world.device, world.size, checkpointing=checkpointing
@@ -229,13 +236,18 @@ def freeze(config: TrainConfig, data: PreparedData, loaded: Loaded, world: World
     )
 
 
+def has_live_reference(config: TrainConfig, objective: Objective) -> bool:
+    """Whether the reference runs beside the policy in every forward, instead of once before training."""
+    return config.sync_reference_every is not None or "kl" in needs(objective)
+
+
 def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.ndarray]]:
-    """Reference log-probabilities of the training and evaluation sets, if the objective reads them.
+    """Reference log-probabilities of the training and evaluation sets, if the objective reads them from a cache.
 
     module: the policy as wrapped, still at its first weights: those are the reference unless `reference=` names one.
     """
     config, world = context.config, context.world
-    if "ref_logps" not in needs(context.objective):
+    if "ref_logps" not in needs(context.objective) or has_live_reference(config, context.objective):
         return [{} for _ in context.data.stores]
     digest, during = context.loaded.digest, contextlib.nullcontext()
     if config.reference is not None:

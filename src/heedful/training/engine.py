@@ -63,11 +63,21 @@ def is_adapted(model: PackedModel) -> bool:
     return hasattr(model.inner, "peft_config")
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor gathered from its shards, if it is sharded.  Every rank must call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def copy_whole(target: Tensor, value: Tensor) -> None:
+    """Put a whole tensor into one that may be sharded."""
+    if isinstance(target, DTensor):
+        value = distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
+    target.copy_(value)
+
+
 def whole_state(model: PackedModel) -> dict[str, Tensor]:
     """The model's tensors, whole, by name.  Every rank must call it: shards are gathered."""
-    return {
-        name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in model.state_dict().items()
-    }
+    return {name: whole(value) for name, value in model.state_dict().items()}
 
 
 @torch.no_grad()
@@ -76,7 +86,4 @@ def load_whole_state(model: PackedModel, state: dict[str, Tensor]) -> None:
     own = model.state_dict()
     assert own.keys() == {plain_name(name) for name in state}, "a checkpoint of another model"
     for name, value in state.items():
-        target = own[plain_name(name)]
-        if isinstance(target, DTensor):
-            value = distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
-        target.copy_(value)
+        copy_whole(own[plain_name(name)], value)

@@ -25,6 +25,7 @@ from heedful.training.checkpoints import (
     prune_checkpoints,
     save_checkpoint,
 )
+from heedful.training.live_reference import LiveReference
 from heedful.training.metrics import MetricsFile, peak_memory_bytes
 from heedful.training.progress import Progress
 from heedful.training.samples import SampleTable
@@ -42,6 +43,7 @@ BAD_STEPS_FILE = "bad_steps.jsonl"
 class Loop:
     """Everything one run holds while it goes on.
 
+    reference: the one that runs beside the policy, if there is one.
     source, evaluation: training and evaluation data; trainer: what is restored on resume; running: the objective's
     state; metrics, tracker, samples: what the main process writes and shows; collect_model: gathers the model, on every
     rank, and gives the function that writes its folder.
@@ -52,6 +54,7 @@ class Loop:
     run: Path
     runner: StepRunner
     trainees: dict[str, Trainee]
+    reference: LiveReference | None
     source: DataSource
     sampler: Sampler
     evaluation: DataSource | None
@@ -98,6 +101,8 @@ class Loop:
         row: dict[str, Any] = {"step": number + 1, "loss": result.loss}
         norms = {name: trainee.gradient_norm() for name, trainee in self.trainees.items()}
         if self._finite(result, norms):
+            if self.reference is not None:
+                self.reference.sync(number + 1)
             for name, trainee in self.trainees.items():
                 row[_named("lr", name)] = trainee.set_lr(number)
                 trainee.clip_gradient(norms[name])
@@ -204,11 +209,12 @@ class Loop:
         if self.saved_step == self.trainer.step and latest_checkpoint(self.run) is not None:
             return
         optimizers = {name: trainee.optimizer_state() for name, trainee in self.trainees.items()}
+        reference = None if self.reference is None else self.reference.state()
         write_model = self.collect_model()
         problem = None
         if self.world.is_main:
             try:
-                save_checkpoint(self.run, self.trainer, optimizers, self.running, write_model)
+                save_checkpoint(self.run, self.trainer, optimizers, self.running, write_model, reference)
                 prune_checkpoints(self.run, self.config.keep, self.trainer.best_step)
             except RunError as error:
                 problem = str(error)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from heedful.maths import wide
 from heedful.objectives.reduce import Objective, Outcome, loss_of, needs
-from heedful.objectives.views import OUTPUTS, TOKEN_OUTPUTS, Batch, Singles
+from heedful.objectives.views import OUTPUTS, TOKEN_COLUMNS, Batch, Singles
 from heedful.training.batches import PackBatch, StepBatch
 from heedful.training.engine import without_gradient
+from heedful.training.live_reference import LiveReference
 from heedful.training.world import World
 
 
@@ -33,6 +34,7 @@ class StepRunner:
 
     module: the (wrapped) PackedModel; seed_forward: called with the pack's number before every forward, so that what is
     random in it (a model's own code, a user's objective) is the same in both passes and after a resume.
+    reference: the one that runs beside the policy, if there is one.
     """
 
     def __init__(
@@ -41,9 +43,12 @@ class StepRunner:
         module: nn.Module,
         world: World,
         seed_forward: Callable[[int], None] = lambda pack: None,
+        reference: LiveReference | None = None,
     ) -> None:
         self.objective, self.module, self.world, self.seed_forward = objective, module, world, seed_forward
+        self.reference = reference
         self.wants = needs(objective) & OUTPUTS
+        self.live = frozenset() if reference is None else needs(objective) & {"ref_logps"}
 
     def __call__(self, step: StepBatch, state: dict[str, Tensor] | None = None, *, train: bool = True) -> StepResult:
         """Gradients of the whole step's loss into the module's parameters (none if not `train`)."""
@@ -51,6 +56,13 @@ class StepRunner:
             with without_gradient(self.module):
                 return self._run(step, state, train=False)
         return self._run(step, state, train=True)
+
+    def _outputs(self, pack: PackBatch) -> dict[str, Tensor]:
+        """What the policy gives for a pack, and beside it a live reference."""
+        if self.reference is None:
+            return self.module(pack.pack, self.wants)
+        columns, states = self.reference(pack.pack)
+        return {**self.module(pack.pack, self.wants, states), **columns}
 
     def _run(self, step: StepBatch, state: dict[str, Tensor] | None, *, train: bool) -> StepResult:
         stats = self._statistics(step.mismatched) if self.objective.statistics else {}
@@ -65,7 +77,7 @@ class StepRunner:
         with without_gradient(self.module):
             for index, pack in enumerate(packs):
                 self.seed_forward(index)
-                view = Singles(self.objective.seen(pack.batch(self.module(pack.pack, self.wants))))
+                view = Singles(self.objective.seen(pack.batch(self._outputs(pack))))
                 values = [wide(function(view)).sum() for function in functions.values()]
                 sums += pack.weight * torch.stack([*values, values[0].new_tensor(float(pack.lengths.numel()))])
         sums = self.world.sum(sums)
@@ -79,7 +91,7 @@ class StepRunner:
             last = index == len(packs) - 1
             self.seed_forward(index)
             with self._sync(train and last):
-                outcome = self.objective(pack.batch(self.module(pack.pack, self.wants)), stats)
+                outcome = self.objective(pack.batch(self._outputs(pack)), stats)
                 loss = loss_of(outcome, denominators) * pack.weight
                 if train:
                     # DDP and FSDP2 average gradients over ranks; the denominators are already the whole step's.
@@ -92,7 +104,7 @@ class StepRunner:
         totals: dict[str, Tensor] = {}
         with torch.no_grad():
             for pack in packs:
-                outcome = self.objective(pack.batch(pack.blank(self.wants)), stats)
+                outcome = self.objective(pack.batch(pack.blank(self.wants | self.live)), stats)
                 for name, term in outcome.terms.items():
                     totals[name] = totals.get(name, torch.zeros_like(term.weight_sum)) + pack.weight * term.weight_sum
         summed = self.world.sum(torch.stack(list(totals.values())))
@@ -107,7 +119,7 @@ class StepRunner:
         with contextlib.nullcontext() if one_pass else without_gradient(self.module):
             for index, pack in enumerate(packs):
                 self.seed_forward(index)
-                outputs.append(self.module(pack.pack, self.wants))
+                outputs.append(self._outputs(pack))
         mine = [_record(pack, out) for pack, out in zip(packs, outputs, strict=True)]
         everyone = self.world.gather(mine)
         real = [record for records in everyone for record in records if record["weight"]]
@@ -137,12 +149,12 @@ class StepRunner:
         for index, pack in enumerate(packs):
             self.seed_forward(index)
             with self._sync(index == len(packs) - 1):
-                out = outputs[index] if outputs else self.module(pack.pack, self.wants)
+                out = outputs[index] if outputs else self._outputs(pack)
                 carried = sum(value.sum() * 0.0 for value in out.values())
                 if pack.weight:
                     for name, grad in grads.items():
                         if grad is not None:
-                            at = token if name in TOKEN_OUTPUTS else response
+                            at = token if name in TOKEN_COLUMNS else response
                             carried = carried + (out[name] * grad[at : at + out[name].numel()]).sum()
                     token, response = token + int(pack.lengths.sum()), response + pack.lengths.numel()
                 (carried * self.world.size).backward()  # type: ignore[union-attr]

@@ -26,12 +26,14 @@ from heedful.training.context import (
     refuse_changed_data,
     refuse_changed_models,
     refuse_too_long,
+    state_bytes,
 )
 from heedful.training.data import prepare_data
 from heedful.training.engine import wrap
 from heedful.training.environment import environment
 from heedful.training.estimate import seconds_of
 from heedful.training.labels import FindValues
+from heedful.training.live_reference import check_reference, live_reference
 from heedful.training.loop import interruption
 from heedful.training.metrics import reset_peak_memory
 from heedful.training.progress import duration
@@ -65,6 +67,7 @@ def train(
     objective = resolve_objective(config)
     optimizer_arguments(config)
     check_trainees(config, objective)
+    check_reference(config, objective)
     check_samples(config, objective)
     check_tracker(config)
     folder = inspect_run(config)
@@ -110,7 +113,7 @@ def prepare_run(
         refuse_changed_models(folder.path, config, loaded)
     refuse_too_long(data, loaded)
     echo(f"model: {loaded.path}, {num_parameters(loaded.model):,} parameters; {loaded.note}")
-    config = freeze(config, data, loaded, world)
+    config = freeze(config, objective, data, loaded, world)
     context = Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
     # What sampler or optimizer refuse, they refuse before anything is written.
     for name in sorted(objective.trainees):
@@ -124,13 +127,13 @@ def run(context: Context, *, new: bool, validate: Validate | None = None) -> Non
     reset_peak_memory(world.device)
     module = wrap(context.loaded.model, world)
     try:
-        columns = reference_columns(context, module)
+        columns, reference = reference_columns(context, module), live_reference(context, module)
         if new and world.is_main:
             models = model_digests(context.config, context.loaded)
             went_in = {**context.data.to_json(), "models": models}
             begin_run(context.path, context.config, environment(torch.get_num_threads()), went_in)
         world.barrier()
-        with make_loop(context, module, columns, validate) as loop:
+        with make_loop(context, module, columns, validate, reference) as loop:
             loop()
         with interruption():  # all that is left is a moment's work, and without it the run is not finished
             save_final(loop)
@@ -167,7 +170,7 @@ def explained(context: Context, error: BaseException) -> RunError | None:
 def describe(context: Context) -> None:
     """What a dry run says: what would run, on what, and the memory expected."""
     config, data, model = context.config, context.data.train, context.loaded.model
-    memory = budget.state_bytes(num_parameters(model), num_parameters(model, trained=True))
+    memory = state_bytes(config, context.objective, model)
     memory += context.tokens_per_pack * budget.bytes_per_token(context.loaded.config, config.gradient_checkpointing)
     settings = ", ".join(f"{k}={v}" for k, v in context.objective.settings.items())
     tokens = int(data.example_lengths.sum())
