@@ -12,6 +12,7 @@ import pytest
 from heedful.tokens.store import TokenStore
 from heedful.training.advantages import advantages, draw_weights, make_sampler
 from heedful.training.data import PreparedData, prepare_data
+from heedful.training.labels import without_idle
 from heedful.training.shaping import load_template
 from heedful.training.train import resolve_objective
 from heedful.types import UserError
@@ -178,3 +179,10 @@ def test_settings_that_cannot_go_together(place):
 def test_the_epoch_counts_what_can_be_drawn(place):
     run = small_run(place, "wbc", "metrics", **scored(place, sampling="good_random"))
     assert steps(run)[-1]["epoch"] == 4 * 4 / 11  # of 12 better answers one has reward 0
+
+
+def test_settings_that_several_objectives_share_are_for_those_that_read_them(place):
+    config = small_config(place, "dpo", "out", rewards="length", value="data", value_fit={"samples": 2})
+    assert without_idle(config, resolve_objective(config)) == small_config(place, "dpo", "out")
+    reader = small_config(place, "a_lol", "out", rewards="length", value="data", value_fit={"samples": 2})
+    assert without_idle(reader, resolve_objective(reader)) == reader

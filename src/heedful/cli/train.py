@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 
@@ -14,8 +15,9 @@ def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None,
     # A mistake is told before anything heavy is imported.
     settings = resolve(objective, words, config, trains=not dry_run)
     from heedful.training.train import train as run
+    from heedful.workflows.reference_value import find_values
 
-    folder = run(settings, dry_run=dry_run)
+    folder = run(settings, dry_run=dry_run, find_values=partial(find_values, dry_run=dry_run))
     if not dry_run and os.environ.get("RANK", "0") == "0":
         use = "score" if settings.objective.name == "reward" else "sample"
         print(f"The model is in {folder}/final, its curves in {_report(folder)}.")

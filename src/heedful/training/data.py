@@ -10,13 +10,14 @@ import numpy as np
 
 from heedful.config import TrainConfig
 from heedful.examples import LoadReport, Shaped, load_with_report, prompt_key, split_by_prompt, through_view
+from heedful.examples.digest import digest_of_examples
 from heedful.objectives.reduce import Objective, needs
 from heedful.objectives.views import OUTPUTS
 from heedful.tokens.prepare import prepare
 from heedful.tokens.report import DataReport
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
-from heedful.training.advantages import advantage_lines, store_advantages
+from heedful.training.advantages import advantage_lines, make_sampler, store_advantages
 from heedful.training.labels import FindValues, columns_read, refuse_idle, with_rewards, with_values
 from heedful.training.progress import counting
 from heedful.training.shaping import shape
@@ -31,7 +32,7 @@ class PreparedData:
     """Stores and data reports of the training set and, where there is one, the evaluation set.
 
     sources: what became of every row that was read.
-    extras: where rewards and values came from, and what the advantages are.
+    extras: digests of the examples as they were read, where rewards and values came from, what the advantages are.
     """
 
     sources: dict[str, LoadReport]
@@ -96,6 +97,7 @@ def prepare_data(
     """
     refuse_idle(config, objective)
     train, held_out, sources = read_data(config)
+    digests = {"train": digest_of_examples(train), "eval": digest_of_examples(held_out)}
     for name, source in sources.items():
         for line in source.lines():
             echo(f"{name} data: {line}")
@@ -119,7 +121,8 @@ def prepare_data(
         return store, report
 
     store, report = prepared("train", Shaped(labelled.train))
-    extras = dict(labelled.report)
+    make_sampler(config, objective, store)  # what it refuses, it refuses before any model is loaded
+    extras = {"examples": digests, **labelled.report}
     if "value" in columns_read(config, objective):
         extras["advantages"] = store_advantages(store)
         for line in advantage_lines(extras["advantages"]):

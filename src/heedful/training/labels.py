@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from heedful.config import TrainConfig
+from heedful.config.schema import DEFAULT_FIT
 from heedful.examples import prompt_key
 from heedful.examples.conversation import RowError, to_messages
 from heedful.examples.rows import rows_of
@@ -29,7 +30,7 @@ ESTIMATED = ("reference", "data")
 class Values:
     """What prompts are worth under the reference policy.
 
-    of: by `prompt_key`.  report: how they were found, for data.json.
+    of: by `value_key`.  report: how they were found, for data.json.
     """
 
     of: Mapping[Hashable, float]
@@ -51,6 +52,11 @@ class ValueTask:
     rewards: Rewards | None
     cache_dir: Path
     echo: Echo
+
+
+def value_key(example: Example) -> Hashable:
+    """What a value belongs to: the prompt's turns; all documents have the same, empty one."""
+    return prompt_key(example) if example.prompt else None
 
 
 FindValues = Callable[[ValueTask], Values]
@@ -82,15 +88,28 @@ def columns_read(config: TrainConfig, objective: Objective) -> frozenset[str]:
     return needs(objective).union(drawn)
 
 
+def idle_settings(config: TrainConfig, objective: Objective) -> list[str]:
+    """`value` and `rewards`, where they are given and nothing reads them."""
+    read = columns_read(config, objective)
+    idle = ["value"] if config.value is not None and "value" not in read else []
+    return idle + (["rewards"] if config.rewards and "reward" not in read and config.prefer != "reward" else [])
+
+
+def without_idle(config: TrainConfig, objective: Objective) -> TrainConfig:
+    """The settings without rewards and values that nothing reads: for settings that several objectives share."""
+    idle: dict[str, Any] = dict.fromkeys(idle_settings(config, objective))
+    return config.model_copy(update=idle | ({"value_fit": DEFAULT_FIT} if "value" in idle else {}))
+
+
 def refuse_idle(config: TrainConfig, objective: Objective) -> None:
     """Raise UserError for rewards or values that nothing reads."""
-    read = columns_read(config, objective)
-    if config.value is not None and "value" not in read:
+    idle = idle_settings(config, objective)
+    if "value" in idle:
         raise UserError(f"value={config.value} has no effect: {objective.name} reads no value; leave it out.")
-    if config.rewards is not None and "reward" not in read and config.prefer != "reward":
+    if "rewards" in idle:
         raise UserError(
-            f"rewards={', '.join(config.rewards)} has no effect: {objective.name} reads no reward; leave it out, or "
-            "let the rewards decide which response is better with prefer=reward."
+            f"rewards={', '.join(config.rewards or [])} has no effect: {objective.name} reads no reward; leave it out, "
+            "or let the rewards decide which response is better with prefer=reward."
         )
 
 
@@ -153,7 +172,7 @@ def with_values(
 def _valued(examples: Sequence[Example], values: Values, source: str) -> list[Example]:
     found = []
     for example in examples:
-        value = values.of.get(prompt_key(example))
+        value = values.of.get(value_key(example))
         if value is None:
             raise UserError(f"value={source} has no value for the prompt of {example.origin or example.id}.")
         responses = [replace(r, extra={**r.extra, "value": value}) for r in example.responses]
@@ -177,5 +196,5 @@ def read_values(path: Path) -> Values:
             raise UserError(f"{origin}: {error}.") from None
         if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
             raise UserError(f"{origin}: value must be a number, not {value!r}.")
-        of[prompt_key(Example(turns, []))] = float(value)
+        of[value_key(Example(turns, []))] = float(value)
     return Values(of, {"file": str(path), "prompts": len(of)})

@@ -90,8 +90,9 @@ def _prepared(config: TrainConfig, echo: Callable[[str], None]) -> tuple[Prepare
     from heedful.training.data import prepare_data
     from heedful.training.shaping import load_template
     from heedful.training.train import resolve_objective
+    from heedful.workflows.reference_value import find_values
 
     objective = resolve_objective(config)
     check_models(config)
     template = load_template(config, objective)
-    return prepare_data(config, objective, template, cache_folder(config.cache_dir), echo), template
+    return prepare_data(config, objective, template, cache_folder(config.cache_dir), echo, find_values), template
