@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heedful.examples import load, load_with_report, to_demonstrations, to_lists, to_pairs
 from heedful.examples.readers import READERS, RowError, detect
 from heedful.examples.readers.reader import Asked, examples_of
 from heedful.examples.readers.stack_exchange import plain
 from heedful.examples.shape import Dropped
+from heedful.tokens.turns import arrange
 from heedful.types import Example, Message, Response, UserError
 from tests.examples.makers import assistant, text, user, write_rows
 
@@ -120,6 +123,15 @@ def test_oasst_compares_each_answer_with_the_next_better() -> None:
     assert [e.responses[0].text for e in to_demonstrations(examples).examples] == ["A1", "A0", "B0"]
 
 
+@given(st.permutations(TREE))
+def test_oasst_pairs_do_not_depend_on_the_order_of_rows(rows: list[dict[str, Any]]) -> None:
+    """Three and two ranked siblings give 2 + 1 pairs, each better answer one rank above the other."""
+    items = examples_of(READERS["oasst"], [("a:1", row) for row in rows], Asked())
+    pairs = [item for item in items if isinstance(item, Example)]
+    assert {tuple(r.text for r in pair.responses) for pair in pairs} == {("A0", "A1"), ("A1", "A2"), ("B0", "B1")}
+    assert all(pair.responses[1].rank == (pair.responses[0].rank or 0) + 1 for pair in pairs)
+
+
 def test_oasst_of_one_language() -> None:
     rows = [*TREE, message("f", None, "prompter", lang="fr"), message("f1", "f", "assistant", 1, lang="fr")]
     assert read(rows, "oasst")[1]["its next better answer is not there"] == 1
@@ -174,12 +186,21 @@ def test_ultrafeedback_armorm_has_the_extreme_scores() -> None:
         READERS["ultrafeedback-armorm-all"].convert({**row, "all_rm_scores": [1]})
 
 
+def test_a_readers_own_rows_may_not_belong_together(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(f"def mine():\n    yield {TREE[1]!r}\n")
+    with pytest.raises(UserError, match="mine: row 1: rows of oasst belong together, and are read from files"):
+        load("mine", readers=[f"{tmp_path / 'my.py'}:mine"])
+
+
 def test_ultrachat_keeps_every_answer_trainable() -> None:
     turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     messages = [{"role": role, "content": content} for role, content in turns]
     (example,), _ = read([{"prompt": "a", "prompt_id": "x", "messages": messages}], "ultrachat")
     assert example.prompt == [user("a")]
     assert example.responses[0].messages == [assistant("b"), user("c"), assistant("d")]
+    turns_trained = arrange(example, "all_assistant")
+    assert not isinstance(turns_trained, str)
+    assert turns_trained.trained == [[True, False, True]]
 
 
 # HALOs' JSON

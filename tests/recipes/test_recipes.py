@@ -142,7 +142,7 @@ def test_each_thing_that_is_lacking_is_named_with_its_source(bare: Path) -> None
     for name in ("huggyllama/llama-7b", "timdettmers/qlora-hh-rlhf-7b"):
         (bare / name).mkdir(parents=True)
     assert "needs a GPU with 40 GB, and this machine has none; device=cpu tries without" in refused("lol/hh/dpo")
-    scorer = refused("lol/wow/wbc", "model=m", "data=x", "eval_data=null", "device=cpu")
+    scorer = refused("lol/wow/wbc", "model=m", "data=x", "eval_data=null", "eval_every=null", "device=cpu")
     assert "needs the file models/roberta-base-CoLA, which is not there; it comes from the hub" in scorer
     assert scorer.endswith("put it there (or give another rewards=).")
     assert "heed train nll lol/wow/nll" in refused("lol/wow/wbc")
