@@ -56,7 +56,7 @@ class Corpus:
 
     def trl(self, objective: str) -> Path:
         """The same examples as TRL's trainer of this objective reads them, in the order of Heedful's sampler."""
-        return self.folder / f"trl_{'pairs' if objective in ('dpo', 'reward') else objective}.jsonl"
+        return self.folder / f"trl_{objective if objective in ('sft', 'kto') else 'pairs'}.jsonl"
 
     def model(self, objective: str) -> Path:
         """The folder of the model that an objective trains."""

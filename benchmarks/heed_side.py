@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.corpus import BATCH, MAX_LENGTH, Corpus
-from benchmarks.settings import LR, clock
+from benchmarks.settings import LR, OURS, clock
 from heedful.config import TrainConfig
 from heedful.training.assemble import make_loop
 from heedful.training.batches import StepBatch
@@ -41,7 +41,7 @@ class HeedRun:
 
     def __post_init__(self) -> None:
         settings: dict[str, Any] = {
-            "objective": self.objective,
+            "objective": {"name": self.objective, **OURS.get(self.objective, {})},
             "model": str(self.corpus.model(self.objective)),
             "data": str(self.corpus.pairs),
             "out": str(self.work / "run"),

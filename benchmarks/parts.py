@@ -42,6 +42,8 @@ def parts() -> dict[str, Part]:
         "dpo": lambda corpus, work, effort: contest(corpus, "dpo", work, effort),
         "kto": lambda corpus, work, effort: contest(corpus, "kto", work, effort),
         "reward": lambda corpus, work, effort: contest(corpus, "reward", work, _longer(effort)),
+        "simpo": lambda corpus, work, effort: contest(corpus, "simpo", work, effort),
+        "slic": lambda corpus, work, effort: contest(corpus, "slic", work, effort),
         "sft": lambda corpus, work, effort: contest(corpus, "sft", work, _longer(effort)),
         "growth": lambda corpus, work, effort: growth(corpus, work, _fewer(effort)),
         "rollouts": lambda corpus, work, effort: rollouts(corpus.first(160, work / "data"), work, _fewer(effort)),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.corpus import BATCH, MAX_LENGTH, Corpus
-from benchmarks.settings import CLIP, LR, clock
+from benchmarks.settings import CLIP, LR, THEIRS, clock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -52,6 +52,7 @@ class TrlRun:
             "report_to": "none",
             "disable_tqdm": True,
             "dataloader_pin_memory": False,
+            **THEIRS.get(self.objective, {}),
         }
         if self.log_every_step:
             arguments["logging_steps"] = 1
@@ -65,6 +66,8 @@ class TrlRun:
         )
         self.timer = _timer()
         model, tokenizer = _load(str(self.corpus.model(self.objective)), self.objective)
+        if self.objective in THEIRS:
+            tokenizer.bos_token = None  # the CPOTrainer would put one before the template's first token
         began = clock()
         self.trainer = trainer_class(
             model=model,
@@ -86,6 +89,10 @@ class TrlRun:
 def _classes(objective: str) -> tuple[Any, Any]:
     import trl
 
+    if objective in THEIRS:
+        from trl.experimental.cpo import CPOConfig, CPOTrainer
+
+        return CPOTrainer, CPOConfig
     return {
         "sft": lambda: (trl.SFTTrainer, trl.SFTConfig),
         "reward": lambda: (trl.RewardTrainer, trl.RewardConfig),
