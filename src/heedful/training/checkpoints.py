@@ -56,6 +56,15 @@ def latest_checkpoint(run: Path) -> Path | None:
     return run / "checkpoints" / f"step-{steps[-1]}" if steps else None
 
 
+def best_checkpoint(run: Path) -> Path | None:
+    """The checkpoint that keep_best kept, as the newest one knows; None if nothing was watched, or nothing finite."""
+    latest = latest_checkpoint(run)
+    if latest is None:
+        return None
+    step = json.loads((latest / TRAINER_FILE).read_text(encoding="utf-8"))["best_step"]
+    return None if step is None else run / "checkpoints" / f"step-{step}"
+
+
 def last_checkpoint_sentence(run: Path) -> str:
     """What the message of a failed run ends with."""
     last = latest_checkpoint(run)

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,10 @@ class Loop:
 
     reference: the one that runs beside the policy, if there is one.
     source, evaluation: training and evaluation data; trainer: what is restored on resume; running: the objective's
-    state; metrics, tracker, samples: what the main process writes and shows; collect_model: gathers the model, on every
-    rank, and gives the function that writes its folder.
+    state; metrics, tracker, samples: what the main process writes and shows; validate: metrics of the model's own
+    answers, measured by the main process at every evaluation; collect_model: gathers the model, on every rank, and
+    gives the function that writes its folder.
+    eval_every: steps between evaluations, which need not be whole.
     """
 
     config: TrainConfig
@@ -64,12 +66,17 @@ class Loop:
     metrics: MetricsFile | None
     tracker: Tracker | None
     samples: SampleTable | None
+    validate: Callable[[], Mapping[str, float]] | None
     collect_model: Callable[[], Callable[[Path], None]]
     progress: Progress
     saved_step: int = field(init=False)
+    eval_every: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.saved_step = self.trainer.step
+        every = self.config.eval_every or 0
+        steps_per_epoch = self.sampler.units_per_epoch / self.sampler.batch_size
+        self.eval_every = round(every * steps_per_epoch, 6) if every < 1 else every
 
     def __call__(self) -> None:
         """Train from `trainer.step` to the end.
@@ -77,8 +84,9 @@ class Loop:
         Raises Interrupted after a signal (the step was finished and saved), RunError after too many steps in a row
         that were not finite.
         """
-        if self.trainer.step == 0 and self.evaluation is not None and self.config.eval_every:
-            self.evaluate()
+        begins = self.trainer.step == 0 and latest_checkpoint(self.run) is None
+        if begins and self.evaluation is not None and self.eval_every and self._is_best(self.evaluate()):
+            self.checkpoint()
         with interruption() as stopped:
             steps = step_batches(
                 self.source, self.sampler, self.tokens_per_pack, self.world.rank, self.world.size, self.trainer.step
@@ -169,6 +177,9 @@ class Loop:
         whole = self.evaluation.whole(self.tokens_per_pack, self.world.rank, self.world.size)
         result = self.runner(whole, self.running, train=False)
         values = {"eval/loss": result.loss} | {f"eval/{name}": value for name, value in result.metrics.items()}
+        if self.validate is not None:
+            found = self.world.broadcast(dict(self.validate()) if self.world.is_main else None)
+            values |= {f"eval/{name}": value for name, value in found.items()}
         self._write({"step": self.trainer.step, **values})
         if self.metrics is not None:
             self.progress.evaluated(self.trainer.step, values)
@@ -178,17 +189,21 @@ class Loop:
 
     def evaluate_and_save(self) -> None:
         """Whatever is due after a step; the evaluation first, so that a saved step has all its lines of metrics."""
-        values = self.evaluate() if self.evaluation is not None and self._due(self.config.eval_every or 0) else {}
+        values = self.evaluate() if self.evaluation is not None and self._due(self.eval_every) else {}
+        if self._is_best(values) or (self.config.checkpoint_every and self._due(self.config.checkpoint_every)):
+            self.checkpoint()
+
+    def _due(self, every: float) -> bool:
+        """At the first step after each multiple of `every` (0: never before the end), and after the last."""
+        step = self.trainer.step
+        return step == self.sampler.num_steps or (every > 0 and step // every > (step - 1) // every)
+
+    def _is_best(self, values: dict[str, float]) -> bool:
+        """Whether these are the best so far of the watched metric; if so they are noted."""
         better = self._better(values)
         if better:
             self.trainer.best, self.trainer.best_step = values[self._watched()[1]], self.trainer.step
-        if better or (self.config.checkpoint_every and self._due(self.config.checkpoint_every)):
-            self.checkpoint()
-
-    def _due(self, every: int) -> bool:
-        """Every so many steps (0: never before the end), and after the last."""
-        step = self.trainer.step
-        return step == self.sampler.num_steps or (every > 0 and step % every == 0)
+        return better
 
     def _watched(self) -> tuple[str, str]:
         assert self.config.keep_best is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -112,12 +112,11 @@ def reference_logps(
         if world.is_main:
             cache.clear()
         cache.entries, known = {}, set()
-    missing = _rows_missing(store, keys, known)
-    if len(missing):
+    # What is known is not computed again: a resumed run must find the very bits that it began with.
+    missing = np.array([key not in known for key in keys])
+    if missing.any():
         share = _compute(store, module, missing, world, echo)
-        # What was known stays as it is, though an example's other responses may need it computed again: a resumed run
-        # must find the very bits that it began with.
-        found = {k: v for part in world.gather(share) for k, v in part.items() if k not in known}
+        found = {k: v for part in world.gather(share) for k, v in part.items()}
         if world.is_main:
             cache.add(found)
         cache.entries |= world.broadcast({key: cache.entries[key] for key in found} if world.is_main else {})
@@ -126,22 +125,18 @@ def reference_logps(
     return np.concatenate([cache.entries[key] for key in keys])
 
 
-def _rows_missing(store: TokenStore, keys: Sequence[bytes], known: set[bytes]) -> np.ndarray:
-    """Examples with a response that is not known yet."""
-    return np.flatnonzero(store.sum_by_example(np.array([key not in known for key in keys])))
-
-
 def _compute(
-    store: TokenStore, module: nn.Module, rows: np.ndarray, world: World, echo: Echo
+    store: TokenStore, module: nn.Module, missing: np.ndarray, world: World, echo: Echo
 ) -> dict[bytes, np.ndarray]:
-    """This rank's share: key → log-probabilities."""
-    lengths = store.example_lengths[rows]
+    """This rank's share of the responses that are `missing` (R,): key → log-probabilities."""
+    rows = np.flatnonzero(store.sum_by_example(missing))
+    lengths = (store.prompt_lengths + store.sum_by_example(store.response_lengths * missing))[rows]
     plan = sequential_packs(lengths, TOKENS_PER_PACK, world.size)[world.rank]
     found: dict[bytes, np.ndarray] = {}
     for number, members in enumerate(plan):
         # A rank with less to do than the others runs an example for nothing: collective operations need every rank.
         chosen = rows[members] if members else rows[[int(np.argmin(lengths))]]
-        entries = _forward(store, module, chosen, world.device)
+        entries = _forward(store, module, chosen, world.device, missing)
         if members:
             found |= entries
         if world.is_main and (number + 1) % 50 == 0:
@@ -149,8 +144,10 @@ def _compute(
     return found
 
 
-def _forward(store: TokenStore, module: nn.Module, rows: np.ndarray, device: torch.device) -> dict[bytes, np.ndarray]:
-    pack = build_pack(store, rows)
+def _forward(
+    store: TokenStore, module: nn.Module, rows: np.ndarray, device: torch.device, keep: np.ndarray | None = None
+) -> dict[bytes, np.ndarray]:
+    pack = build_pack(store, rows, keep=keep)
     with without_gradient(module):
         logps = module(to_tensors(pack, device), frozenset({"logps"}))["logps"].cpu().numpy()
     ends = np.cumsum(np.bincount(pack.response_of, minlength=len(pack.response_rows)))

@@ -26,6 +26,7 @@ from heedful.workflows.compare_settings import read_request
 from heedful.workflows.compare_start import begin, describe, prepare_all, refuse_unfit
 from heedful.workflows.compare_table import Row
 from heedful.workflows.judges import Panel, make_panel
+from heedful.workflows.reference_value import find_values
 from heedful.workflows.sampling import device_of, sample_examples
 from heedful.workflows.stages import Stages
 
@@ -50,7 +51,7 @@ def compare(
     refuse_unfit(plan)
     panel = make_panel(plan.config.judges, device_of(plan.first.device))
     held_out = hold_out(plan.first, plan.config)
-    data = prepare_all(plan)
+    data = prepare_all(plan, dry_run=dry_run, echo=echo)
     if dry_run:
         describe(plan, held_out, data, echo)
         return plan.out / "report.html"
@@ -81,7 +82,7 @@ class Comparison:
         validate = make_validate(self.held_out, self.panel, self.plan.first, self.plan.config)
         for number, run in enumerate(self.plan.runs, start=1):
             self.echo(f"{run.name} ({number} of {len(self.plan.runs)})")
-            train(run.config, validate=validate, echo=self.indented)
+            train(run.config, validate=validate, echo=self.indented, find_values=find_values)
         return self.report(self.answers())
 
     def indented(self, line: str) -> None:

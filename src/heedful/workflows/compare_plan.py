@@ -14,12 +14,14 @@ from heedful.config import CompareConfig, TrainConfig, build_train, join
 from heedful.config.tree import Tree
 from heedful.config.values import Plain
 from heedful.objectives import get
+from heedful.training import resolve_objective
+from heedful.training.labels import without_idle
 from heedful.types import UserError
 from heedful.workflows.compare_settings import Asked, Step
 
 RUNS = "runs"
 SAME = (
-    *("data", "eval_data", "eval_fraction", "reader", "readers", "seed", "prefer", "template", "train_on"),
+    *("data", "eval_data", "eval_fraction", "reader", "readers", "view", "seed", "prefer", "template", "train_on"),
     *("max_length", "max_prompt_length", "dtype", "device", "engine", "cache_dir", "trust_remote_code"),
 )
 """Settings that no two runs of a comparison may differ in: they would see other data, or other arithmetic."""
@@ -103,7 +105,8 @@ def _settings(asked: Asked, step: Step, own: Tree, place: Path, parent: Run | No
         fixed["model"] = str(parent.path)
     trees = [_defaults(asked.config), step.recipe, asked.shared, own, Tree(fixed)]
     try:
-        return build_train(join(copy.deepcopy(trees)), find=get)
+        config = build_train(join(copy.deepcopy(trees)), find=get)
+        return without_idle(config, resolve_objective(config))  # rewards and values are for those that read them
     except UserError as error:
         raise UserError(f"{step.label}: {error}") from None
 

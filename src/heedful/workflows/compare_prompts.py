@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +10,7 @@ from torch import nn
 
 from heedful.config import CompareConfig, TrainConfig
 from heedful.examples import to_demonstrations
-from heedful.examples.io import row_of
+from heedful.examples.digest import digest_of_examples
 from heedful.rollouts import in_order, sample, to_examples
 from heedful.tokens import Template
 from heedful.training.data import read_data, without_prompts_of
@@ -31,12 +28,12 @@ class HeldOut:
     """Held-out prompts with the data's own answers.
 
     test: what every model is measured on.  validation: others, at most a third of all.
-    digest: of all examples that were read, trained on or held out.
+    digests: of the examples that are trained on, and of the evaluation data.
     """
 
     test: list[Example]
     validation: list[Example]
-    digest: str
+    digests: dict[str, str]
 
     def best_answers(self, prefer: str) -> tuple[list[Example], np.ndarray]:
         """The data's best answer to each test prompt that has a judged one, and which prompts those are."""
@@ -53,7 +50,7 @@ def hold_out(config: TrainConfig, asked: CompareConfig) -> HeldOut:
     Raises UserError if there are too few.
     """
     train, evaluation, _ = read_data(config)
-    digest = digest_of_examples([*train, *evaluation])
+    digests = {"train": digest_of_examples(train), "eval": digest_of_examples(evaluation)}
     prompts = distinct_prompts(without_prompts_of(evaluation, train).examples)
     if not prompts:
         raise UserError("none of the evaluation data has a prompt that is not in the training data too")
@@ -65,16 +62,7 @@ def hold_out(config: TrainConfig, asked: CompareConfig) -> HeldOut:
         )
     prompts = random.Random(config.seed).sample(prompts, len(prompts))
     num = min(wanted, len(prompts) // LEAST_VALIDATION)
-    return HeldOut(prompts[num : num + asked.num_prompts], prompts[:num], digest)
-
-
-def digest_of_examples(examples: Sequence[Example]) -> str:
-    """Of what the examples say and how they are labelled, in their order; not of where they were read from."""
-    digest = hashlib.blake2b(digest_size=16)
-    for example in examples:
-        row = {key: value for key, value in row_of(example).items() if key != "origin"}
-        digest.update(json.dumps(row, sort_keys=True, default=str).encode())
-    return digest.hexdigest()
+    return HeldOut(prompts[num : num + asked.num_prompts], prompts[:num], digests)
 
 
 def prompt_limit(config: TrainConfig, max_new_tokens: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from typing import Any
 
 from heedful.models.folders import digest_of, resolve
@@ -12,12 +13,14 @@ from heedful.tokens.memory import remembering_tokens
 from heedful.training import resolve_objective, train
 from heedful.training.context import cache_folder, check_models
 from heedful.training.data import PreparedData, prepare_data
+from heedful.training.labels import ESTIMATED
 from heedful.training.run_folder import check_writable
 from heedful.training.shaping import load_template
 from heedful.training.trainee import optimizer_arguments
 from heedful.types import Echo, UserError
 from heedful.workflows.compare_plan import Plan, Run
 from heedful.workflows.compare_prompts import HeldOut
+from heedful.workflows.reference_value import find_values
 from heedful.workflows.tables import write_json
 
 RECORD = "comparison.json"
@@ -45,25 +48,33 @@ def startable(run: Run) -> Run:
     return Run(run.name, run.config.model_copy(update={"model": first.config.model}), None)
 
 
-def prepare_all(plan: Plan) -> dict[str, PreparedData]:
+def prepare_all(plan: Plan, *, dry_run: bool, echo: Echo) -> dict[str, PreparedData]:
     """Each run's data, tokenised into the cache: mistakes in it are found, and what each can use is known.
 
-    A text is tokenised once, whatever forms objectives want it in.
+    A text is tokenised once, whatever forms objectives want it in.  Runs whose values are estimated come last, since
+    that takes long; a later link of a chain values the answers of a model that is not there yet.
     """
     found = {}
     with remembering_tokens():
-        for run in map(startable, plan.runs):
-            objective = resolve_objective(run.config)
-            template, cache_dir = load_template(run.config, objective), cache_folder(run.config.cache_dir)
-            found[run.name] = prepare_data(run.config, objective, template, cache_dir, lambda line: None)
+        for run in sorted(plan.runs, key=_estimates_values):
+            config = startable(run).config
+            objective = resolve_objective(config)
+            template, cache_dir = load_template(config, objective), cache_folder(config.cache_dir)
+            values = partial(find_values, dry_run=dry_run or run.parent is not None)
+            say = echo if _estimates_values(run) and run.parent is None else lambda line: None
+            found[run.name] = prepare_data(config, objective, template, cache_dir, say, values)
     return found
+
+
+def _estimates_values(run: Run) -> bool:
+    return run.config.value in ESTIMATED
 
 
 def begin(plan: Plan, held_out: HeldOut) -> None:
     """Write what the comparison is of, or raise UserError if it began with something else."""
     record = {
         "model": digest_of(resolve(plan.first.model, trust_remote_code=plan.first.trust_remote_code)),
-        "data": held_out.digest,
+        "data": held_out.digests,
         "validation": validation_record(plan, held_out),
     }
     path = plan.out / RECORD
@@ -91,7 +102,12 @@ def describe(plan: Plan, held_out: HeldOut, data: dict[str, PreparedData], echo:
     for run in plan.runs:
         start = f", from the final model of {run.parent.name}" if run.parent else ""
         echo(f"{run.name}{start}: {data[run.name].train.num_examples:,} examples")
-        train(startable(run).config, dry_run=True, echo=lambda line: echo(f"  {line}"))
+        train(
+            startable(run).config,
+            dry_run=True,
+            echo=lambda line: echo(f"  {line}"),
+            find_values=partial(find_values, dry_run=True),
+        )
     asked = plan.config
     num = len(held_out.test) * asked.samples_per_prompt
     echo(

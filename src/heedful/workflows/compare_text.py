@@ -18,8 +18,7 @@ SHORT = ("reward", "wins over base", "KL, nats a token", "failed")
 def columns(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
     """(header, cells) of every column that any row has something for."""
     judges = list(rows[0].measures.rewards)
-    several = len(judges) > 2
-    shown = [REWARD, *(j for j in judges if j != REWARD)] if several else judges[:1]
+    shown = [REWARD, *(j for j in judges if j != REWARD)] if len(judges) > 2 else judges[-1:]
     found = [
         (f"reward by {name}" if name != REWARD else "reward", [_reward(row, name) for row in rows]) for name in shown
     ]
