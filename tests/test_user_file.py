@@ -142,6 +142,12 @@ def _reader(spec: str) -> object:
     return load("x", readers=[spec])
 
 
+def test_an_objective_is_a_function(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Loss:\n    def __call__(self, pairs): return pairs\nloss = Loss()\n")
+    with pytest.raises(UserError, match="must be a function written with def, not a Loss"):
+        get_objective(f"{tmp_path}/mine.py:loss")
+
+
 @pytest.mark.parametrize(("find", "what"), [(get_objective, "objective"), (get_scorer, "scorer"), (_reader, "reader")])
 def test_all_that_users_write_is_found_and_refused_alike(
     find: Callable[[str], object], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

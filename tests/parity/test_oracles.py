@@ -1,7 +1,11 @@
 """Every objective against its oracle, value and gradient, in float64 to 1e-10."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
+import heedful.proofs.oracles
 from heedful.objectives import REGISTRY
 from heedful.objectives.reduce import Objective
 from heedful.proofs.oracles import ORACLES
@@ -22,6 +26,20 @@ def test_value_and_gradient(name: str, case: int, seed: int):
     for verdict in parity(Objective(registered, REGISTRY[registered], cases[case]), oracle, seed):
         assert verdict.tolerance == 1e-10
         assert verdict.passed, verdict.problem
+
+
+def test_oracles_share_nothing_with_objectives_but_the_batch():
+    files = list(Path(heedful.proofs.oracles.__file__).parent.glob("*.py"))
+    assert len(files) > 5
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not isinstance(node, ast.Import) or all(not name.name.startswith("heedful") for name in node.names)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("heedful"):
+                own = str(node.module).startswith(("heedful.proofs.oracles", "heedful.proofs.batches"))
+                assert own or (node.module, [name.name for name in node.names]) == (
+                    "heedful.objectives.views",
+                    ["Batch"],
+                )
 
 
 def test_a_wrong_sign_and_a_wrong_gradient_are_found():

@@ -22,9 +22,18 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage(tmp_path_factory.mktemp("stage"), EXACT)
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
-def test_every_way_comes_to_the_same(name: str, stage: Stage) -> None:
-    objective = Objective(name, REGISTRY[name], {})
+CASES: list[tuple[str, dict[str, object]]] = [(name, {}) for name in sorted(REGISTRY)]
+CASES += [
+    ("a_lol_kl", {"kl": "full"}),  # beside a live reference
+    ("ppo_offline", {"kl": "full", "reward": "column"}),
+    ("dpo", {"wpo": True, "nll_weight": 0.5, "humanline": (-1.0, 1.5)}),
+    ("kto", {"humanline": (-1.0, 1.5)}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_every_way_comes_to_the_same(name: str, settings: dict[str, object], stage: Stage) -> None:
+    objective = Objective(name, REGISTRY[name], settings)
     wanted = baseline(objective, stage)
     assert any(grad.abs().max() > 0 for grad in wanted.parameters.values())
     for way in WAYS:

@@ -8,11 +8,9 @@ from cyclopts import Parameter
 
 
 def check(
-    *words: Annotated[
+    *objectives: Annotated[
         str,
-        Parameter(
-            help="objectives, by name or path/to/file.py:function (all of ours if none); settings of one as key=value"
-        ),
+        Parameter(help="by name or path/to/file.py:function (all of ours if none); settings of one as key=value"),
     ],
     dtype: Annotated[
         Literal["fp32", "bf16", "fp64"],
@@ -25,15 +23,16 @@ def check(
 ) -> None:
     """Prove that objectives compute what they say, on this machine: yours too, before you train with it.
 
-    Value and gradient are compared with an oracle (the paper's formula as plain
-    loops) and with values worked out by hand; laws are tried (finite at extremes,
-    better responses rise, packs add up …); and one step of a tiny model is computed
-    in several ways that must agree: packed or padded, prompts shared or repeated,
-    the vocabulary in slices, the step in parts, the batch in another order.
+    Value and gradient are compared with an oracle (the paper's formula as
+    plain loops) and with values worked out by hand; laws are tried (finite at
+    extremes, better responses rise, packs add up …); and one step of a tiny
+    model is computed in several ways that must agree: packed or padded, prompts
+    shared or repeated, the vocabulary in slices, the step in parts, the batch
+    in another order.
 
-    An oracle for my_loss is a function my_loss_oracle(batch, stats, settings) in the
-    same file. The exit status is 1 if anything fails, and every failure says why and
-    how to mend it.
+    An oracle for my_loss is a function my_loss_oracle(batch, stats, settings)
+    in the same file. The exit status is 1 if anything fails, and every failure
+    says why and how to mend it.
 
     Examples:
 
@@ -45,4 +44,4 @@ def check(
     """
     from heedful.workflows.checking import check as run
 
-    run(words, precision=dtype, device=device, as_json=json)
+    run(objectives, precision=dtype, device=device, as_json=json)

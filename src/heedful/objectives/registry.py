@@ -44,6 +44,8 @@ def get(name: str) -> Callable:
 
 def _from_file(name: str) -> Callable:
     function = user_function(name, "objective")
+    if not inspect.isfunction(function):
+        raise UserError(f"the objective {name} must be a function written with def, not a {type(function).__name__}.")
     try:
         view_of(function)
     except ValueError as error:

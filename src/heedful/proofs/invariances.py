@@ -1,14 +1,13 @@
 """Ways to compute one step that must come to the same loss and gradients.
 
-Packed or padded, prompts shared or repeated, the vocabulary in slices, the step in parts, the batch reordered: tried on a
-tiny model with the loop's own step.
+Packed or padded, prompts shared or repeated, the vocabulary in slices, the step in parts, the batch reordered: tried on
+a tiny model with the loop's own step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from copy import deepcopy
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,15 +16,14 @@ from torch import Tensor
 
 from heedful.models.batch import to_tensors
 from heedful.models.wrapper import PackedModel
-from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.reduce import Objective
 from heedful.proofs.stage import NUM_EXAMPLES, Stage
 from heedful.proofs.verdict import Verdict, difference, largest, measured
 from heedful.tokens.encoded import EncodedExample, EncodedResponse
 from heedful.tokens.packs import build_pack
 from heedful.tokens.store import TokenStore
 from heedful.training.batches import DataSource, PackBatch, StepBatch
-from heedful.training.live_reference import LiveReference
-from heedful.training.step import StepRunner
+from heedful.training.step import StepResult, StepRunner
 from heedful.training.world import World
 from heedful.types import Example, Message, Response
 
@@ -50,24 +48,20 @@ class Gradients:
     parameters: dict[str, Tensor]
 
 
-def compute(objective: Objective, model: PackedModel, step: StepBatch) -> Gradients:
-    """One step's loss, metrics and gradients, by the loop's own StepRunner."""
+def compute(objective: Objective, stage: Stage, step: StepBatch, *, packed: bool = True) -> Gradients:
+    """One step's loss, metrics, state and gradients, by the loop's own StepRunner."""
+    model = stage.model(objective, packed=packed)
     model.zero_grad(set_to_none=True)
     world = World(0, 1, model.device, "single")
-    result = StepRunner(objective, model, world, reference=_reference(objective, model))(step)
+    result = StepRunner(objective, model, world, reference=stage.reference(objective, packed=packed))(step)
+    return gradients_of(model, result)
+
+
+def gradients_of(model: PackedModel, result: StepResult) -> Gradients:
+    """What a step left in the model and gave back; of running state the sums."""
+    state = {f"state {name}": float(value.sum()) for name, value in (result.state or {}).items()}
     grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    return Gradients(result.loss, result.metrics, grads)
-
-
-def _reference(objective: Objective, model: PackedModel) -> LiveReference | None:
-    """A model with other weights beside this one, for an objective that reads how far they are apart."""
-    if "kl" not in needs(objective):
-        return None
-    other = deepcopy(model).requires_grad_(False)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.mul_(0.8)
-    return LiveReference(other, nullcontext, model, frozenset({"states"}), {}, None)
+    return Gradients(result.loss, result.metrics | state, grads)
 
 
 def distance(got: Gradients, wanted: Gradients) -> float:
@@ -86,20 +80,20 @@ def distance(got: Gradients, wanted: Gradients) -> float:
 def packing(objective: Objective, stage: Stage) -> Gradients:
     """Without packs: a padded batch, one row a response."""
     step = stage.source(objective).step(ROWS, ONE_PACK, 0, 1)
-    return compute(objective, stage.model(objective, packed=False), step)
+    return compute(objective, stage, step, packed=False)
 
 
 def prefix_sharing(objective: Objective, stage: Stage) -> Gradients:
     """Every response behind a copy of its prompt."""
     source = stage.source(objective)
     step = source.step(ROWS, ONE_PACK, 0, 1)
-    return compute(objective, stage.model(objective), replace(step, packs=[unshared(stage, source, step.packs[0])]))
+    return compute(objective, stage, replace(step, packs=[unshared(stage, source, step.packs[0])]))
 
 
 def chunking(objective: Objective, stage: Stage) -> Gradients:
     """Logits in smaller pieces."""
-    with _chunks_of(stage.model(objective), SMALL_CHUNK) as model:
-        return compute(objective, model, stage.source(objective).step(ROWS, ONE_PACK, 0, 1))
+    with _chunks_of(stage.model(objective), SMALL_CHUNK):
+        return compute(objective, stage, stage.source(objective).step(ROWS, ONE_PACK, 0, 1))
 
 
 def accumulation(objective: Objective, stage: Stage) -> Gradients:
@@ -108,12 +102,12 @@ def accumulation(objective: Objective, stage: Stage) -> Gradients:
     step = source.step(ROWS, int(source.store.example_lengths.max()), 0, 1)
     packs = [source.pack_batch(ROWS[rows], weight=1.0) for rows in UNEVEN]
     filler = source.pack_batch(ROWS[:1], weight=0.0)
-    return compute(objective, stage.model(objective), replace(step, packs=[*packs, filler]))
+    return compute(objective, stage, replace(step, packs=[*packs, filler]))
 
 
 def order(objective: Objective, stage: Stage) -> Gradients:
     """The same examples in another order."""
-    return compute(objective, stage.model(objective), stage.source(objective).step(OTHER_ORDER, ONE_PACK, 0, 1))
+    return compute(objective, stage, stage.source(objective).step(OTHER_ORDER, ONE_PACK, 0, 1))
 
 
 WAYS: dict[str, tuple[Callable[[Objective, Stage], Gradients], str]] = {
@@ -132,7 +126,7 @@ WAYS: dict[str, tuple[Callable[[Objective, Stage], Gradients], str]] = {
 
 def baseline(objective: Objective, stage: Stage) -> Gradients:
     """The step in one pack, in its order: what every other way is compared with."""
-    return compute(objective, stage.model(objective), stage.source(objective).step(ROWS, ONE_PACK, 0, 1))
+    return compute(objective, stage, stage.source(objective).step(ROWS, ONE_PACK, 0, 1))
 
 
 def invariance(objective: Objective, name: str, wanted: Gradients, stage: Stage) -> Verdict:
@@ -154,9 +148,9 @@ def unshared(stage: Stage, source: DataSource, pack: PackBatch) -> PackBatch:
 
 
 @contextmanager
-def _chunks_of(model: PackedModel, num_bytes: int) -> Iterator[PackedModel]:
+def _chunks_of(model: PackedModel, num_bytes: int) -> Iterator[None]:
     before, model.chunk_bytes = model.chunk_bytes, num_bytes
     try:
-        yield model
+        yield
     finally:
         model.chunk_bytes = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from heedful.proofs.verdict import Arithmetic
 from heedful.tokens.encoded import EncodedExample, EncodedResponse
 from heedful.tokens.store import TokenStore
 from heedful.training.batches import DataSource
+from heedful.training.live_reference import LiveReference
 from heedful.types import Example, Message, Response
 
 VOCABULARY, WIDTH, NUM_EXAMPLES = 64, 64, 6
@@ -31,6 +33,7 @@ class Stage:
     def __init__(self, folder: Path, arithmetic: Arithmetic) -> None:
         self.folder, self.arithmetic = folder, arithmetic
         self._models: dict[tuple[bool, bool, bool], PackedModel] = {}
+        self._references: dict[bool, PackedModel] = {}
         self._sources: dict[tuple[int, ...], DataSource] = {}
 
     def model(self, objective: Objective, *, packed: bool = True) -> PackedModel:
@@ -40,6 +43,17 @@ class Stage:
         if key not in self._models:
             self._models[key] = tiny_model(self.arithmetic, scores=key[0], values=key[1], packed=packed)
         return self._models[key]
+
+    def reference(self, objective: Objective, *, packed: bool = True) -> LiveReference | None:
+        """Another model that runs beside the one that is trained, where the objective asks for a divergence."""
+        read = needs(objective)
+        if "kl" not in read:
+            return None
+        if packed not in self._references:
+            self._references[packed] = tiny_model(self.arithmetic, packed=packed, seed=1)
+        wants = frozenset(name for column, name in (("ref_logps", "logps"), ("kl", "states")) if column in read)
+        policy = self.model(objective, packed=packed)
+        return LiveReference(self._references[packed], contextlib.nullcontext, policy, wants, {}, None)
 
     def source(self, objective: Objective) -> DataSource:
         """Data with the responses and columns that the objective looks at."""
@@ -63,7 +77,7 @@ class Stage:
 
 
 def tiny_model(
-    arithmetic: Arithmetic, *, scores: bool = False, values: bool = False, packed: bool = True
+    arithmetic: Arithmetic, *, scores: bool = False, values: bool = False, packed: bool = True, seed: int = 0
 ) -> PackedModel:
     """A Llama of two layers; equal arguments give equal weights, whether it reads packs or padded batches."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
@@ -85,7 +99,7 @@ def tiny_model(
     )
     kind: Any = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]), quiet():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         inner = kind.from_config(config, attn_implementation=attention.NAME if packed else "sdpa").eval()
         head = nn.Linear(WIDTH, 1) if values else None
     half = torch.bfloat16 if arithmetic.precision == "bf16" else None

@@ -11,6 +11,7 @@ from heedful.scorers.scorer import ScoreFunction, Scorer, prompt_text
 from heedful.scorers.text import length
 from heedful.scorers.user import load_user_scorer
 from heedful.types import UserError
+from heedful.user_file import names_file
 
 SCORERS: dict[str, Scorer] = {
     s.name: s
@@ -35,7 +36,7 @@ def get(name: str, *, device: str = "cpu") -> Scorer:
     """
     if name in SCORERS:
         return SCORERS[name]
-    if ".py:" in name:
+    if names_file(name):
         return load_user_scorer(name)
     head, _, files = name.partition(":")
     if head in FILE_SCORERS:

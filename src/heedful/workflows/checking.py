@@ -124,8 +124,8 @@ def _conclude(proofs: dict[str, Proofs], seconds: float, say: Echo) -> None:
         return
     for name, columns in failed.items():
         for problem in dict.fromkeys(proofs[name][column].problem for column in columns):
-            where = ", ".join(column for column in columns if proofs[name][column].problem == problem)
-            say(f"{name}: {where}: {problem}.")
+            where = [column for column in columns if proofs[name][column].problem == problem]
+            say(f"{name}: {'every proof' if len(where) == len(COLUMNS) else ', '.join(where)}: {problem}.")
     named = "; ".join(f"{name} ({', '.join(columns)})" for name, columns in failed.items())
     raise RunError(f"{len(failed)} of {_counted(len(proofs))} failed: {named}")
 
