@@ -12,6 +12,11 @@ from heedful.examples.splits import prompt_key
 from heedful.types import Example, Message, Response, UserError
 
 
+def is_mismatched(response: Response) -> bool:
+    """Whether a response answers another prompt than its own."""
+    return bool(response.extra.get("mismatched", False))
+
+
 def attach_mismatched(examples: Sequence[Example], seed: int) -> Shaped:
     """Each Example with one response more, the last, which is an answer to another prompt.
 

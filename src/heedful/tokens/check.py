@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from heedful.examples.mismatched import is_mismatched
 from heedful.tokens.report import Finding, Tally
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
@@ -47,9 +48,13 @@ class Data:
         verdicts = {}
         for r in _spread(self.store.num_responses, WORDS_SAMPLE):
             e = self.store.example_of(r)
-            if self.whole(e):
+            if self.whole(e) and not self.store.is_mismatched[r]:
                 verdicts[r] = judge(self.template, self.store, e, r, self.example(e))
         return verdicts
+
+    def own(self, e: int) -> list[int]:
+        """The responses of example e of the store that answer its own prompt."""
+        return [r for r in self.store.responses_of(e) if not self.store.is_mismatched[r]]
 
     def example(self, e: int) -> Example:
         """What example e of the store was made from."""
@@ -88,7 +93,7 @@ def check(data: Data) -> Findings:
 
 def no_eos(data: Data) -> Iterator[str]:
     for e in range(len(data.store)):
-        for r in data.store.responses_of(e):
+        for r in data.own(e):
             if data.last_chunk(e) and int(data.store.response_tokens(r)[-1]) not in data.template.stop_ids:
                 yield data.store.origin(e)
 
@@ -137,13 +142,13 @@ def _judged(data: Data, verdict: Words) -> Iterator[str]:
 
 def empty_answer(data: Data) -> Iterator[str]:
     for e in range(len(data.store)):
-        if any(not response.text.strip() for response in data.example(e).responses):
+        if any(not r.text.strip() and not is_mismatched(r) for r in data.example(e).responses):
             yield data.store.origin(e)
 
 
 def equal_responses(data: Data) -> Iterator[str]:
     for e in range(len(data.store)):
-        keys = [data.keys[r] for r in data.store.responses_of(e)]
+        keys = [data.keys[r] for r in data.own(e)]
         if len(set(keys)) < len(keys):
             yield data.store.origin(e)
 
@@ -151,7 +156,7 @@ def equal_responses(data: Data) -> Iterator[str]:
 def duplicates(data: Data) -> Iterator[str]:
     seen = set()
     for e in range(len(data.store)):
-        content = tuple(data.keys[r] for r in data.store.responses_of(e))
+        content = tuple(data.keys[r] for r in data.own(e))
         if content in seen:
             yield data.store.origin(e)
         seen.add(content)

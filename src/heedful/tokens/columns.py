@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from heedful.examples.mismatched import is_mismatched
 from heedful.types import Example, Response, UserError
 
 NAN = float("nan")
@@ -49,7 +50,7 @@ COLUMNS: dict[str, Callable[[Example, Response, int], float]] = {
     "strength": lambda example, response, k: _number(example.strength),
     "prompt_desirability": lambda example, response, k: _probability(example, response, "prompt_desirability"),
     "value": lambda example, response, k: _value(example, response),
-    "mismatched": lambda example, response, k: float(bool(response.extra.get("mismatched", False))),
+    "mismatched": lambda example, response, k: float(is_mismatched(response)),
 }
 """Name to value of response `k` of an example.  Absent labels are NaN; labels of the example are repeated on each."""
 

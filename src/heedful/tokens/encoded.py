@@ -27,6 +27,7 @@ class EncodedExample:
     retokenised: responses whose first characters would have merged with the prompt's last token, and which were
         therefore tokenised on their own, as a sampler would have produced them.
     chunk, num_chunks: which piece of a document that is longer than `max_length` this is.
+    cut_mismatched: whether its mismatched answer is cut short so that it fits behind this prompt.
     """
 
     prompt_ids: Int32[np.ndarray, " P"]
@@ -37,6 +38,7 @@ class EncodedExample:
     retokenised: int = 0
     chunk: int = 0
     num_chunks: int = 1
+    cut_mismatched: bool = False
 
     @property
     def longest(self) -> int:

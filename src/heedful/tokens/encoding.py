@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from heedful.examples.mismatched import is_mismatched
 from heedful.examples.shape import Dropped
 from heedful.tokens.control import CONTROL
 from heedful.tokens.encoded import EncodedExample, EncodedResponse
@@ -26,6 +27,8 @@ class _Job:
     turns: Turns
     controls: list[str | None]
     """The control token of each response."""
+    mismatched: list[bool]
+    """Whether each response is a mismatched answer, which only serves this prompt."""
     dropped_turns: int = 0
     prompt: str = ""
     wholes: list[str] = field(default_factory=list)
@@ -54,7 +57,8 @@ def encode(
         if isinstance(turns, str):
             done[row] = turns
         else:
-            jobs.append(_Job(row, turns, _controls(template, example)))
+            mismatched = [is_mismatched(response) for response in example.responses]
+            jobs.append(_Job(row, turns, _controls(template, example), mismatched))
     encoder = _Encoder(template, max_length, max_prompt_length)
     while jobs:
         again = []
@@ -76,6 +80,12 @@ def _controls(template: Template, example: Example) -> list[str | None]:
         assert all(CONTROL not in response.extra for response in example.responses), "a template without control tokens"
         return [None] * len(example.responses)
     return [response.extra.get(CONTROL, template.control) for response in example.responses]
+
+
+def _cut(response: EncodedResponse, room: int) -> EncodedResponse:
+    """The first tokens of a mismatched answer, all of them to be measured if those to be measured are cut off."""
+    trained = response.trained[:room]
+    return EncodedResponse(response.ids[:room], trained if trained.any() else np.ones_like(trained))
 
 
 class _Encoder:
@@ -137,9 +147,17 @@ class _Encoder:
         item = EncodedExample(np.array(prompt.all, np.int32), [], job.row, job.dropped_turns)
         for k, body in enumerate(job.bodies):
             item.responses.append(self._response(job, prompt, k, tokens[body], item))
-        if len(item.prompt_ids) <= self.max_prompt_length and item.longest <= self.max_length:
-            return [item]
-        return self._shorten(job, prompt, item)
+        longest = max(len(r.ids) for r, other in zip(item.responses, job.mismatched, strict=True) if not other)
+        if len(item.prompt_ids) <= self.max_prompt_length and len(item.prompt_ids) + longest <= self.max_length:
+            return [self._serving(item, job)]
+        return self._shorten(job, prompt, item, longest)
+
+    def _serving(self, item: EncodedExample, job: _Job) -> EncodedExample:
+        """The example with its mismatched answer no longer than there is room behind the prompt."""
+        room = self.max_length - len(item.prompt_ids)
+        cut = [other and len(r.ids) > room for r, other in zip(item.responses, job.mismatched, strict=True)]
+        responses = [_cut(r, room) if too_long else r for r, too_long in zip(item.responses, cut, strict=True)]
+        return replace(item, responses=responses, cut_mismatched=any(cut))
 
     def _response(
         self, job: _Job, prompt: PromptTokens, k: int, body: list[int], item: EncodedExample
@@ -183,9 +201,10 @@ class _Encoder:
             raise Unfit("a response has no trained token")
         return EncodedResponse(np.array(ids, np.int32), trained)
 
-    def _shorten(self, job: _Job, prompt: PromptTokens, item: EncodedExample) -> list[EncodedExample] | _Job:
-        """What to do about an example that is too long."""
-        longest = item.longest - len(item.prompt_ids)
+    def _shorten(
+        self, job: _Job, prompt: PromptTokens, item: EncodedExample, longest: int
+    ) -> list[EncodedExample] | _Job:
+        """What to do about an example that is too long; longest: tokens of its longest answer."""
         if job.turns.verbatim:
             if not job.prompt and len(item.responses) == 1:
                 return self._chunks(item)
@@ -193,10 +212,11 @@ class _Encoder:
             if limit <= len(prompt.lead):
                 raise Unfit(f"its answer does not fit in max_length={self.max_length}")
             kept = cut_left(prompt, limit, self.template.vocabulary)
-            return [replace(item, prompt_ids=np.array(kept, np.int32), cut_tokens=len(item.prompt_ids) - len(kept))]
+            cut = replace(item, prompt_ids=np.array(kept, np.int32), cut_tokens=len(item.prompt_ids) - len(kept))
+            return [self._serving(cut, job)]
         shorter = without_oldest(job.turns)
         if shorter is not None:
-            return _Job(job.row, shorter, job.controls, job.dropped_turns + 1)
+            return _Job(job.row, shorter, job.controls, job.mismatched, job.dropped_turns + 1)
         if len(item.prompt_ids) > self.max_prompt_length:
             most = self.max_prompt_length + self.num_controls
             limit = "max_prompt_length" if most < self.max_length else "max_length"

@@ -22,7 +22,7 @@ from heedful.tokens.templates import Template
 from heedful.tokens.turns import TrainOn
 from heedful.types import Example, Message
 
-ENCODING = 2
+ENCODING = 3
 """Part of every cache key; raise it when the same input would give other tokens."""
 BLOCK = 1024
 REPORT = "report.json"
@@ -80,6 +80,7 @@ class _Tally:
                 "documents cut into chunks",
                 "chunks of documents",
                 "responses tokenised apart from their prompt",
+                "mismatched answers cut to fit",
             ),
             0,
         )
@@ -111,6 +112,7 @@ class _Tally:
             item.num_chunks > 1 and item.chunk == 0,
             item.num_chunks > 1,
             item.retokenised,
+            item.cut_mismatched,
         )
         for name, amount in zip(self.counts, amounts, strict=True):
             self.counts[name] += int(amount)
