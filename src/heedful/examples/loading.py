@@ -18,6 +18,9 @@ from heedful.examples.shape import Dropped
 from heedful.examples.sources import exists, near_path, open_source, split_of
 from heedful.types import Example, UserError
 
+MANY_TIMES = 10
+"""Repetitions from which on a proportion was more likely meant as a count."""
+
 
 @dataclass
 class SourceReport:
@@ -53,7 +56,13 @@ class SourceReport:
             f"  dropped {count:,}: {reason} (first at {self.first_dropped[reason]})"
             for reason, count in self.dropped.most_common()
         ]
-        return [f"{head}, {self.examples:,} examples{taken}", *dropped, *([f"  {self.note}"] if self.note else [])]
+        return [f"{head}, {self.examples:,} examples{taken}", *dropped, *self._notes()]
+
+    def _notes(self) -> list[str]:
+        times = self.taken // max(self.examples, 1)
+        repeated = f"warning: every example stands there {times:,} times; for {times:,} examples write {times}/-1"
+        notes = [repeated] if times >= MANY_TIMES else []
+        return [f"  {note}" for note in [*notes, *([self.note] if self.note else [])]]
 
 
 @dataclass

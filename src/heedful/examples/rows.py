@@ -70,12 +70,12 @@ def is_text(path: Path) -> bool:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raises UserError if the file is a git-LFS pointer: a few lines that stand for data nobody fetched."""
+    """Raises UserError if the file is a git-LFS pointer: a few lines that stand for content nobody fetched."""
     with path.open("rb") as file:
         head = file.read(len(LFS_POINTER))
     if head == LFS_POINTER:
         raise UserError(
-            f"{path} is only a git-LFS pointer, not the data; run `git lfs pull` in {path.parent} and try again."
+            f"{path} is only a git-LFS pointer, not the file itself; run `git lfs pull` in {path.parent} and try again."
         )
 
 

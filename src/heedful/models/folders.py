@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from heedful.config import did_you_mean
+from heedful.examples.rows import refuse_pointer
 from heedful.types import UserError
 
 _HUB_NAME = re.compile(r"(?P<repo>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
@@ -111,7 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def weight_files(folder: str | Path) -> list[Path]:
     """The files that hold a model's (or adapter's) weights: safetensors, or `.bin` where there are none.
 
-    Raises UserError if there are none, one of a set is missing, or one is only a pointer of Git LFS.
+    Raises UserError if there are none, one of a set is missing, or one is only a git-LFS pointer.
     """
     folder = Path(folder)
     stems = ("adapter_model",) if is_adapter(folder) else ("model", "pytorch_model")
@@ -131,9 +132,7 @@ def _whole(files: list[Path]) -> list[Path]:
     for path in files:
         if not path.is_file():
             raise UserError(f"{path.parent} is incomplete: {path.name} is missing")
-        with path.open("rb") as file:
-            if file.read(20).startswith(b"version https://git-"):
-                raise UserError(f"{path} is only a pointer of Git LFS; fetch the file itself (git lfs pull)")
+        refuse_pointer(path)
     return files
 
 

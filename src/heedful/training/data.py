@@ -129,7 +129,13 @@ def prepare_data(
             echo(line)
     if config.eval_data is None and config.eval_fraction is None:
         return PreparedData(sources, store, report, None, None, extras)
-    evaluation = prepared("eval", without_prompts_of(labelled.held_out, labelled.train))
+    held_out = without_prompts_of(labelled.held_out, labelled.train)
+    if not held_out.examples:
+        raise UserError(
+            f"eval_data has no prompt of its own: all {len(labelled.held_out):,} of its examples have one that is in "
+            "the training data too; name other data, or hold prompts out with eval_fraction."
+        )
+    evaluation = prepared("eval", held_out)
     return PreparedData(sources, store, report, *evaluation, extras)
 
 

@@ -67,11 +67,12 @@ def _refuse_place(path: Path, config: TrainConfig) -> None:
 
 def _refuse_inputs(path: Path, config: TrainConfig) -> None:
     """Raise UserError if something that the settings name lies in the run that they ask to delete."""
-    folders = _named(config.model, config.adapter, config.reference, config.cache_dir, config.data, config.eval_data)
+    models = [config.model, config.adapter, config.reference, *(config.rewards or ())]
+    folders = _named(*models, config.cache_dir, config.data, config.eval_data)
     # `dpo` and `hh` are names, not folders.
     files = [
         (text, place)
-        for text, place in _named(config.objective.name, config.readers, config.view, config.template)
+        for text, place in _named(config.objective.name, config.readers, config.view, config.template, config.value)
         if place.is_file()
     ]
     for text, place in [*folders, *files]:
@@ -80,8 +81,14 @@ def _refuse_inputs(path: Path, config: TrainConfig) -> None:
 
 
 def _named(*settings: Any) -> list[tuple[str, Path]]:
-    """The texts among settings with each file or folder that they name, as NAME:PROPORTION:PATH#SPLIT may."""
-    texts = [text for value in settings for text in (value if isinstance(value, list) else [value])]
+    """The texts among settings with each file or folder that they name, as NAME:PROPORTION:PATH#SPLIT may.
+
+    A source of a mixture may be spelled out, with its name and path apart.
+    """
+    items = [item for value in settings for item in (value if isinstance(value, list) else [value])]
+    texts = [
+        text for item in items for text in ((item.get("name"), item.get("path")) if isinstance(item, dict) else [item])
+    ]
     found = []
     for text in (text for text in texts if isinstance(text, str)):
         parts = (text, text.rpartition(":")[0], text.rpartition(":")[2], text.partition(":")[0])
