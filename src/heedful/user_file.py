@@ -60,9 +60,9 @@ def user_function(spec: str, what: str, *, takes: Sequence[str] | None = None) -
 
 def line_in(error: BaseException, file: str) -> str:
     """` (line N of FILE)`: the innermost line of that file that led to the error; empty if none did."""
-    if isinstance(error, SyntaxError) and error.lineno is not None:
-        return f" (line {error.lineno} of {file})"
     path = Path(file).expanduser().resolve()
+    if isinstance(error, SyntaxError) and error.filename is not None and Path(error.filename) == path:
+        return f" (line {error.lineno} of {file})"
     lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if Path(at.filename) == path]
     return f" (line {lines[-1]} of {file})" if lines else ""
 

@@ -73,7 +73,7 @@ def test_the_page_is_true(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
             continue
         for line, shown in commands(block.text):
             status, said = said_by(line)
-            assert status == ("heed: " in shown), f"{line}\n{said}"
+            assert bool(status) == ("heed: " in shown), f"{line}\n{said}"
             assert re.fullmatch(pattern(shown), said, re.DOTALL), f"{line}\n{said}"
             num += 1
     assert num >= 3

@@ -107,6 +107,16 @@ def test_a_step_taken_as_a_whole_passes(checked) -> None:
     assert checked(body.removeprefix("@whole_step\n"))[0] == 1
 
 
+def test_an_exemption_of_no_law_is_refused(checked) -> None:
+    status, said, _ = checked(GOOD + '\nmine.exempt = {"rises": "why"}\n')
+    assert status == 1
+    assert "its attribute exempt names 'rises', and there are the laws fits packs, finite" in said
+
+
+def test_with_modifiers(checked) -> None:
+    assert checked(GOOD + ORACLE, "wpo=true", "nll_weight=0.5")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

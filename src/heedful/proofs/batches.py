@@ -66,7 +66,7 @@ def cast(batch: Batch, dtype: torch.dtype, device: torch.device | str = "cpu") -
     """The same numbers, rounded to `dtype`, on `device`; what carried gradients is a leaf again."""
 
     def moved(columns: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {k: v.detach().to(dtype).to(device).requires_grad_(v.requires_grad) for k, v in columns.items()}
+        return {k: v.detach().cpu().to(dtype).to(device).requires_grad_(v.requires_grad) for k, v in columns.items()}
 
     lengths, group_of = batch.lengths.to(device), batch.group_of.to(device)
     return Batch(lengths, group_of, moved(dict(batch.tokens)), moved(dict(batch.responses)))

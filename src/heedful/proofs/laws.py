@@ -40,10 +40,10 @@ EXEMPT: dict[str, dict[str, str]] = {
         **dict.fromkeys(DESCENT, "it follows advantages, which its value head decides"),
         "gradient of its value": "no gradient flows through its advantages, as published",
     },
-    **dict.fromkeys(("r_gold", "r_lol", "a_lol", "a_lol_seq"), _UNTOUCHED_WEIGHT),
+    **dict.fromkeys(("r_gold", "r_lol", "a_lol", "a_lol_seq", "wpo"), _UNTOUCHED_WEIGHT),
     **dict.fromkeys(("bco", "bco_pair"), _UNTOUCHED_SHIFT),
 }
-"""Objective → law → why it does not hold there."""
+"""Objective, or modifier → law → why it does not hold there."""
 
 
 def outcome_of(objective: Objective, batch: Batch):
@@ -200,14 +200,21 @@ LAWS: Mapping[str, Law] = {
 def inapplicable(objective: Objective, law: str) -> str | None:
     """Why this law is not for this objective; None if it is."""
     own: Mapping[str, str] = getattr(objective.function, "exempt", {})
-    if reason := own.get(law) or EXEMPT.get(objective.name, {}).get(law):
-        return reason
+    acting = [modifier.setting for modifier, _ in objective.modifiers]
+    for reasons in (own, *(EXEMPT.get(name, {}) for name in (objective.name, *acting))):
+        if law in reasons:
+            return reasons[law]
     if law == "packs add up" and objective.whole_step:
         return "it takes a step as a whole"
     judged = "chosen" if issubclass(objective.view, Pairs) else "desirable"
     if law in DESCENT and (objective.view not in (Pairs, Singles) or judged not in needs(objective)):
         return "it does not tell better responses from worse ones"
     return None
+
+
+def unknown_exemptions(function: Callable) -> list[str]:
+    """Names in the function's `exempt` that are no laws."""
+    return [name for name in getattr(function, "exempt", {}) if name not in LAWS]
 
 
 def obeys(objective: Objective, law: str, arithmetic: Arithmetic = EXACT) -> Verdict:

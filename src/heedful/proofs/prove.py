@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from heedful.objectives.reduce import Objective, needs
 from heedful.proofs.invariances import WAYS, baseline, invariance
-from heedful.proofs.laws import LAWS, obeys
+from heedful.proofs.laws import LAWS, obeys, unknown_exemptions
 from heedful.proofs.oracles import Oracles
 from heedful.proofs.parity import parities
 from heedful.proofs.stage import Stage
@@ -42,6 +42,8 @@ def _runs(objective: Objective) -> Verdict:
     """Whether it can be called on a toy batch at all, and gives something to train by."""
     needs(objective)
     _ = objective.trainees
+    if unknown := unknown_exemptions(objective.function):
+        return Verdict(problem=f"its attribute exempt names {unknown[0]!r}, and there are the laws {', '.join(LAWS)}")
     return HOLDS
 
 

@@ -82,7 +82,7 @@ def _oracles(objective: Objective) -> Oracles:
         return oracles_of(objective.name)
     own = f"{objective.function.__name__}_oracle"
     oracle = getattr(sys.modules[objective.function.__module__], own, None)
-    return {} if oracle is None else {objective.name: (oracle, [dict(objective.settings)])}
+    return {} if oracle is None else {objective.name: (oracle, [objective.own_settings])}
 
 
 def _head(arithmetic: Arithmetic, width: int) -> list[str]:
