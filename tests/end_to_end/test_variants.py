@@ -419,6 +419,14 @@ def test_too_many_of_them_end_the_run(place: Path, monkeypatch: pytest.MonkeyPat
     assert not (place / "hopeless" / "final").exists()
 
 
+def test_a_run_of_nothing_but_such_steps_fails_however_short(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoiled(monkeypatch, {0, 1})
+    for _ in range(2):  # the second finds a run that came to its end, and says the same
+        with pytest.raises(RunError, match=r"every step of the run had a loss .*the last is step 2"):
+            small_run(place, "dpo", "short", steps=2, num_bad_steps=3)
+    assert not (place / "short" / "final").exists()
+
+
 def test_the_command_then_exits_with_1(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wild = small_config(place, "dpo", "wild", lr=1e30, **STEADY).model_dump(
         exclude_defaults=True, exclude={"objective"}

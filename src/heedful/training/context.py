@@ -21,7 +21,8 @@ from heedful.models.folders import digest_of, resolve, weight_files
 from heedful.models.loading import Loaded, load_policy
 from heedful.models.tokenizers import load_tokenizer
 from heedful.models.wrapper import PackedModel
-from heedful.objectives.reduce import VALUE_HEAD, Objective, needs
+from heedful.objectives.reduce import VALUE_HEAD, Objective, needs, unweightable
+from heedful.objectives.views import Pairs
 from heedful.tokens.packs import pack_lengths
 from heedful.tokens.sampler import Sampler
 from heedful.tokens.templates import Template
@@ -199,6 +200,28 @@ def refuse_too_long(data: PreparedData, loaded: Loaded) -> None:
                 f"{loaded.path} has positions for {loaded.max_length} tokens, but the longest prompt with a response "
                 f"has {longest}: set max_length={loaded.max_length}."
             )
+
+
+def check_weights(data: PreparedData, objective: Objective, echo: Echo) -> None:
+    """Say what weights of the data will do.
+
+    Raises UserError for weights below 0, or not finite, and for an objective on which they cannot act.
+    """
+    for store in data.stores:
+        column, own = store.columns["weight"], ~store.is_mismatched
+        given = ~np.isnan(column) & own
+        if (wrong := np.flatnonzero(given & ~((column >= 0) & np.isfinite(column)))).size:
+            origin = store.origin(store.example_of(int(wrong[0])))
+            raise UserError(f"a weight of {column[wrong[0]]} ({origin}) is no weight: give 0 or more, or none.")
+        if given.any() and (reason := unweightable(objective)) is not None:
+            raise UserError(
+                f"the data has weights, which cannot act on {objective.name}: {reason}; drop them, or choose another."
+            )
+        if objective.view is Pairs and given.any():
+            weight = np.nan_to_num(column, nan=1.0)
+            spread = [np.ptp(weight[[r for r in store.responses_of(e) if own[r]]]) > 0 for e in range(len(store))]
+            if differing := int(np.sum(spread)):
+                echo(f"weights: the two of a pair differ in {differing:,} of {len(store):,}; the chosen's counts")
 
 
 def state_bytes(config: TrainConfig, objective: Objective, model: PackedModel) -> int:

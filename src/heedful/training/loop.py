@@ -82,7 +82,7 @@ class Loop:
         """Train from `trainer.step` to the end.
 
         Raises Interrupted after a signal (the step was finished and saved), RunError after too many steps in a row
-        that were not finite.
+        that were not finite, or if none was.
         """
         begins = self.trainer.step == 0 and latest_checkpoint(self.run) is None
         if begins and self.evaluation is not None and self.eval_every and self._is_best(self.evaluate()):
@@ -96,6 +96,8 @@ class Loop:
                 self.evaluate_and_save()
                 if self.world.any(stopped() is not None):
                     self._leave(steps, stopped() or signal.SIGTERM)
+        if self.trainer.num_bad == self.trainer.step > 0:
+            raise RunError(self._not_finite("every step of the run had"))
 
     def one_step(self, step: StepBatch) -> None:
         """Gradients, clipping, the optimizers' step, one line of metrics."""
@@ -125,11 +127,14 @@ class Loop:
         row |= {_named("grad_norm", name): norm for name, norm in norms.items()}
         self._report(row, step, result, time.perf_counter() - began)
         if self.trainer.num_bad >= self.config.num_bad_steps:
-            raise RunError(
-                f"{self.trainer.num_bad} steps in a row had a loss or gradient that is not finite (the last is step "
-                f"{self.trainer.step}; their rows are in {self.run / BAD_STEPS_FILE}): try a smaller lr, or look "
-                f"at those rows.  {last_checkpoint_sentence(self.run)}"
-            )
+            raise RunError(self._not_finite(f"{self.trainer.num_bad} steps in a row had"))
+
+    def _not_finite(self, which: str) -> str:
+        return (
+            f"{which} a loss or gradient that is not finite (the last is step {self.trainer.step}; their rows are in "
+            f"{self.run / BAD_STEPS_FILE}): try a smaller lr, or look at those rows.  "
+            f"{last_checkpoint_sentence(self.run)}"
+        )
 
     def _finite(self, result: StepResult, norms: dict[str, float]) -> bool:
         """The same answer on every rank: a rank's own gradient norm may differ from the others' only by a fault."""

@@ -17,6 +17,7 @@ from heedful.training.context import (
     Context,
     cache_folder,
     check_models,
+    check_weights,
     freeze,
     load_trained_model,
     model_digests,
@@ -106,6 +107,7 @@ def prepare_run(
     data = prepared_by_main(
         world, lambda say: prepare_data(config, objective, template, cache_dir, say, find_values), echo
     )
+    check_weights(data, objective, echo)
     if folder.status == "unfinished":
         refuse_changed_data(folder.path, data)
     loaded = load_trained_model(config, objective, world.device)

@@ -20,10 +20,13 @@ from heedful.examples.readers.reader import Reader, cell, flag, lacks, name, num
 from heedful.examples.rows import Row
 from heedful.types import TEXT, Example, Message, Response
 
-ROW_COLUMNS = ("id", "source")
+ROW_COLUMNS = ("id", "source", "weight")
 
 
 def _example(row: Row, prompt: list[Message], responses: list[Response], used: tuple[str, ...]) -> Example:
+    """A row's example; a column `weight` says how much each of its responses counts."""
+    for response in responses:
+        response.weight = number(row, "weight")
     return Example(
         prompt, responses, id=name(row, "id"), source=name(row, "source"), extra=others(row, (*used, *ROW_COLUMNS))
     )
