@@ -17,7 +17,16 @@ from heedful.training.world import World
 from tests.training.helpers import random_store, small_model, source_of
 
 ALONE = World(0, 1, torch.device("cpu"), "single")
-OBJECTIVES = ["sft", "dpo", "kto", "reward"]
+MODIFIED = {"wpo": True, "nll_weight": 0.5, "humanline": (-1.0, 1.5)}
+OBJECTIVES: dict[str, tuple[str, dict]] = {
+    "sft": ("sft", {}),
+    "dpo": ("dpo", {}),
+    "dpo modified": ("dpo", MODIFIED),
+    "kto": ("kto", {}),
+    "kto modified": ("kto", {"humanline": (-1.0, 1.5), "nll_weight": 0.5}),
+    "reward": ("reward", {}),
+}
+"""Name of the case: objective and settings."""
 
 
 @whole_step
@@ -38,16 +47,17 @@ def gradients(objective: Objective, model: nn.Module, step: StepBatch) -> tuple[
     return result, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_packs_change_nothing(tmp_path, name: str):
+@pytest.mark.parametrize("case", OBJECTIVES)
+def test_packs_change_nothing(tmp_path, case: str):
+    name, settings = OBJECTIVES[case]
     data = source(tmp_path, name)
     model = small_model("score" if name == "reward" else "lm").double()
     rows = np.arange(data.store.num_examples)
     longest = int(data.store.example_lengths.max())
-    one = gradients(bind(name, {}), model, data.step(rows, 10_000, 0, 1))
+    one = gradients(bind(name, settings), model, data.step(rows, 10_000, 0, 1))
     step = data.step(rows, longest, 0, 1)
     assert len(step.packs) > 2
-    many = gradients(bind(name, {}), model, step)
+    many = gradients(bind(name, settings), model, step)
     assert one[0].loss == pytest.approx(many[0].loss, rel=1e-9)
     assert one[0].metrics == pytest.approx(many[0].metrics, rel=1e-9)
     assert one[1].keys() == many[1].keys()
@@ -100,6 +110,18 @@ def test_the_reference_point_is_the_mean_over_the_whole_step(tmp_path):
     z = max(0.0, torch.cat(ratios).mean().item())
     result, _ = gradients(bind("kto", {}), model, step)
     assert result.metrics["kl"] == pytest.approx(z, rel=1e-6)
+
+
+def test_bounds_on_log_ratios_bound_the_reference_point_too(tmp_path):
+    data, model = source(tmp_path, "kto"), small_model().double()
+    step = data.step(np.arange(6), 10_000, 0, 1)
+    with torch.no_grad():
+        batch = step.mismatched[0].batch(model(step.mismatched[0].pack, {"logps"}))
+    clamped = (batch.tokens["logps"] - batch.tokens["ref_logps"]).clamp(-0.1, 2.0)
+    result, _ = gradients(bind("kto", {"humanline": (-0.1, 2.0)}), model, step)
+    z = max(0.0, torch.stack([part.sum() for part in clamped.split(batch.lengths.tolist())]).mean().item())
+    assert result.metrics["kl"] == pytest.approx(z, rel=1e-6)
+    assert z != pytest.approx(gradients(bind("kto", {}), model, step)[0].metrics["kl"], rel=1e-3)
 
 
 def test_mismatched_answers_are_not_trained_on(tmp_path):
