@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -302,3 +304,19 @@ def test_the_command(place: Path, seen: dict[str, Any], capsys: pytest.CaptureFi
     assert main(["compare", "--from", *runs, "lr=3"]) == 2
     assert main(["compare", "sft", "dop", *words(place, "none")]) == 2
     assert "did you mean dpo" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_page_on_comparing_works_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "comparing.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_pairs(tmp_path / "pairs.jsonl")
+    save_tiny_model(tmp_path / "small")
+    (tmp_path / "comparison.yaml").write_text("".join(re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)))
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)).splitlines()
+    assert len(commands) == 2
+    for line in [*commands, "heed compare --config comparison.yaml --dry-run"]:
+        assert main(shlex.split(line)[1:]) == 0, line
+    assert (tmp_path / "compared" / "table.md").exists()
+    assert (tmp_path / "table" / "report.html").exists()
