@@ -78,12 +78,14 @@ def test_a_file_may_import_its_neighbours_but_not_replace_a_library(tmp_path: Pa
     assert user_function(f"{tmp_path}/mine.py:f", "scorer")() == "11"
 
 
-def test_home_and_folders_with_dots_and_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "v1.0 of mine"
-    folder.mkdir()
-    (folder / "my-loss.py").write_text(SOURCE)
+@pytest.mark.parametrize("name", ["v1.0 of mine/my-loss.py", "my.loss.py", "größe/verlust__2.py"])
+def test_names_with_dots_spaces_and_letters(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(SOURCE)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert user_function("~/v1.0 of mine/my-loss.py:keep", "objective")().number == 3
+    kept = user_function(f"~/{name}:keep", "objective")()
+    assert pickle.loads(pickle.dumps(kept)).number == 3
+    assert not (tmp_path / name).with_name("__pycache__").exists()
 
 
 @pytest.mark.parametrize(("spec", "yes"), [("a.py:f", True), ("a.py", True), ("dpo", False), ("org/name", False)])

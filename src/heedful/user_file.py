@@ -10,12 +10,13 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from heedful.types import UserError
@@ -69,7 +70,8 @@ def line_in(error: BaseException, file: str) -> str:
 
 def _module(path: Path, shown: str) -> ModuleType:
     """The file as a module, run again only if it has changed."""
-    name = f"{__name__}.{path.stem}__{str(path).encode().hex()}"
+    word = re.sub(r"\W", "_", path.stem)
+    name = f"{__name__}.{word}__{str(path).encode().hex()}"
     text = path.read_text(encoding="utf-8", errors="replace")
     if name in sys.modules and _TEXTS.get(name) == text:
         return sys.modules[name]
@@ -93,6 +95,13 @@ def _module(path: Path, shown: str) -> ModuleType:
     return module
 
 
+class _Source(SourceFileLoader):
+    """Compiles a file as it is now: bytecode kept from it is told apart by seconds only, and would lie beside it."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 class _Files:
     """Finds the modules of this package: the path is in the name."""
 
@@ -101,7 +110,8 @@ class _Files:
         parent, _, last = name.rpartition(".")
         if parent != __name__:
             return None
-        return importlib.util.spec_from_file_location(name, bytes.fromhex(last.rpartition("__")[2]).decode())
+        file = bytes.fromhex(last.rpartition("__")[2]).decode()
+        return importlib.util.spec_from_file_location(name, file, loader=_Source(name, file))
 
 
 sys.meta_path.append(_Files)  # type: ignore[arg-type]

@@ -115,6 +115,9 @@ def test_an_exemption_of_no_law_is_refused(checked) -> None:
 
 def test_with_modifiers(checked) -> None:
     assert checked(GOOD + ORACLE, "wpo=true", "nll_weight=0.5")[0] == 0
+    status, said, _ = checked(GOOD, "humanline=[1,2]")
+    assert status == 1
+    assert "the bounds must lie on both sides of 0" in said
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from heedful.objectives import modifiers
 from heedful.objectives.reduce import Objective, needs
 from heedful.proofs.invariances import WAYS, baseline, invariance
 from heedful.proofs.laws import LAWS, obeys, unknown_exemptions
@@ -42,6 +43,7 @@ def _runs(objective: Objective) -> Verdict:
     """Whether it can be called on a toy batch at all, and gives something to train by."""
     needs(objective)
     _ = objective.trainees
+    modifiers.check(objective)
     if unknown := unknown_exemptions(objective.function):
         return Verdict(problem=f"its attribute exempt names {unknown[0]!r}, and there are the laws {', '.join(LAWS)}")
     return HOLDS
