@@ -10,7 +10,11 @@ from tests.distributed.test_processes import launch, words
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
-RUNS = {"csft": {}, "wbc": {"sampling": "all_priority", "rewards": "{length: {normalize: true}}", "clip": 0.1}}
+RUNS = {
+    "csft": {},
+    "wbc": {"sampling": "all_priority", "rewards": "{length: {normalize: true}}"},
+    "a_lol": {"value": "data", "rewards": "length", "value_fit.folds": 3, "value_fit.epochs": 2},
+}
 
 
 def test_two_processes_are_one(tmp_path):

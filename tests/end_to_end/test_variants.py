@@ -27,7 +27,7 @@ from tests.fakes import CHAT_TEMPLATE, save_tiny_model, tiny_tokenizer
 from tests.training.small_runs import Fault, broken_run, failing_at, losses, rows, small_config, small_run, steps
 
 LOG_2 = pytest.approx(math.log(2), abs=1e-6)
-STEADY: dict[str, Any] = {"schedule": "constant", "warmup": 0.0, "clip": None}
+STEADY: dict[str, Any] = {"schedule": "constant", "warmup": 0.0, "max_grad_norm": None}
 EVALUATED: dict[str, Any] = {"eval_fraction": 0.25, "eval_every": 1}
 
 

@@ -73,7 +73,7 @@ def test_every_published_run_has_a_recipe() -> None:
 
 def test_the_published_settings_of_a_lol() -> None:
     hh = config_of("lol/hh/a_lol_good_priority")
-    assert (hh.lr, hh.betas, hh.eps, hh.clip, hh.batch_size, hh.steps, hh.seed) == (
+    assert (hh.lr, hh.betas, hh.eps, hh.max_grad_norm, hh.batch_size, hh.steps, hh.seed) == (
         2e-4, (0.9, 0.999), 1e-6, 0.3, 16, 9000, 901,
     )  # fmt: skip
     assert (hh.objective.settings["clip"], hh.sampling, hh.max_prompt_length) == (0.9, "good_priority", 640)

@@ -67,7 +67,7 @@ def test_frozen_parameters_are_left_out():
 
 def test_clipping_is_by_the_norm_of_all_parameters_together():
     module = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
-    trainee = make_trainee("policy", module, config(clip=1.0), 10)
+    trainee = make_trainee("policy", module, config(max_grad_norm=1.0), 10)
     for parameter, value in zip(trainee.parameters, (3.0, 4.0), strict=True):
         parameter.grad = torch.full_like(parameter, value)
     norm = trainee.gradient_norm()

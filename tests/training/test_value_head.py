@@ -24,7 +24,7 @@ from tests.training.helpers import random_store, small_model, source_of
 from tests.training.small_runs import broken_run, small_config, small_run
 
 ALONE = World(0, 1, torch.device("cpu"), "single")
-STEADY: dict[str, Any] = {"schedule": "constant", "warmup": 0.0, "clip": None}
+STEADY: dict[str, Any] = {"schedule": "constant", "warmup": 0.0, "max_grad_norm": None}
 
 
 def actor_critic(singles: Singles, *, actor: float = 1.0, critic: float = 1.0):

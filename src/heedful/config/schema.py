@@ -216,13 +216,13 @@ class TrainConfig(_Schema):
     warmup: Annotated[float, Ge(0)] = Field(
         0.1, description="rise of the learning rate: a share of the steps if below 1, else a number of steps"
     )
-    clip: Positive | None = Field(
+    max_grad_norm: Positive | None = Field(
         1.0, description="largest global norm of the gradient; smaller is steadier; null: no clipping"
     )
     value_head_lr: Positive | None = Field(
         None, description="peak learning rate of a value head, for objectives that train one; null: as `lr`"
     )
-    value_head_clip: Positive | None = Field(
+    value_head_max_grad_norm: Positive | None = Field(
         0.1, description="largest global norm of a value head's gradient; null: no clipping"
     )
 

@@ -22,14 +22,14 @@ class Trainee:
     """Parameters in training under one name.  Terms of an objective say which trainee they train.
 
     named: the parameters that learn, by their names in the plain module.
-    lr: peak learning rate; clip: largest global norm of its gradient, None for no clipping.
+    lr: peak learning rate; max_grad_norm: largest global norm of its gradient, None for no clipping.
     """
 
     name: str
     named: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     lr: float
-    clip: float | None
+    max_grad_norm: float | None
     schedule: str
     warmup: int
     num_steps: int
@@ -54,9 +54,9 @@ class Trainee:
 
     def clip_gradient(self, norm: float) -> None:
         """Scale the gradient down to the clip norm if it is longer."""
-        if self.clip is not None and norm > self.clip:
+        if self.max_grad_norm is not None and norm > self.max_grad_norm:
             grads = [p.grad for p in self.parameters if p.grad is not None]
-            torch._foreach_mul_(grads, self.clip / (norm + 1e-6))
+            torch._foreach_mul_(grads, self.max_grad_norm / (norm + 1e-6))
 
     def optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The optimizer's tensors, whole, on the CPU, keyed `parameter/entry`, and its plain numbers."""
@@ -103,7 +103,7 @@ def _like(entry: str, value: Tensor, parameter: nn.Parameter, optimizer: torch.o
 
 def check_trainees(config: TrainConfig, objective: Objective) -> None:
     """Raise UserError for settings of a value head that the objective does not train."""
-    defaults = {name: TrainConfig.model_fields[name].default for name in ("value_head_lr", "value_head_clip")}
+    defaults = {name: TrainConfig.model_fields[name].default for name in ("value_head_lr", "value_head_max_grad_norm")}
     for name, default in defaults.items():
         if VALUE_HEAD not in objective.trainees and getattr(config, name) != default:
             raise UserError(f"{name} has no effect: {objective.name} trains no value head; leave it out.")
@@ -118,7 +118,9 @@ def make_trainee(name: str, module: nn.Module, config: TrainConfig, num_steps: i
     named = {plain_name(n): p for n, p in module.named_parameters() if p.requires_grad}
     named = {n: p for n, p in named.items() if n.startswith(f"{VALUE_HEAD}.") == of_head}
     trained = list(named.values())
-    lr, clip = (config.value_head_lr or config.lr, config.value_head_clip) if of_head else (config.lr, config.clip)
+    lr, limit = config.lr, config.max_grad_norm
+    if of_head:
+        lr, limit = config.value_head_lr or config.lr, config.value_head_max_grad_norm
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
@@ -129,7 +131,7 @@ def make_trainee(name: str, module: nn.Module, config: TrainConfig, num_steps: i
         named,
         optimizer,
         lr,
-        clip if clip is not None and math.isfinite(clip) else None,
+        limit if limit is not None and math.isfinite(limit) else None,
         config.schedule,
         warmup_steps(config.warmup, num_steps),
         num_steps,
