@@ -48,7 +48,7 @@ def compare(
     SIGTERM or SIGINT, once everything is saved.
     """
     plan = make_plan(read_request(objectives, words, files))
-    refuse_unfit(plan)
+    refuse_unfit(plan, trains=not dry_run)
     panel = make_panel(plan.config.judges, device_of(plan.first.device))
     held_out = hold_out(plan.first, plan.config)
     data = prepare_all(plan, dry_run=dry_run, echo=echo)
@@ -82,12 +82,18 @@ class Comparison:
         validate = make_validate(self.held_out, self.panel, self.plan.first, self.plan.config)
         for number, run in enumerate(self.plan.runs, start=1):
             self.echo(f"{run.name} ({number} of {len(self.plan.runs)})")
-            train(run.config, validate=validate, echo=self.indented, find_values=find_values)
+            say = self.indented if number == 1 else self.without_data
+            train(run.config, validate=validate, echo=say, find_values=find_values)
         return self.report(self.answers())
 
     def indented(self, line: str) -> None:
         """A line of a stage's own."""
         self.echo(f"  {line}")
+
+    def without_data(self, line: str) -> None:
+        """A line of a later run, unless it says of the data what the first run said."""
+        if not line.startswith(("train data:", "eval data:")):
+            self.indented(line)
 
     def answers(self) -> list[Answers]:
         """The answers of the base model and of every member, with the data's own as far as they are judged."""

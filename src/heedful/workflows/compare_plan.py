@@ -14,6 +14,7 @@ from heedful.config import CompareConfig, TrainConfig, build_train, join
 from heedful.config.tree import Tree
 from heedful.config.values import Plain
 from heedful.objectives import get
+from heedful.recipes import names as recipe_names
 from heedful.training import resolve_objective
 from heedful.training.labels import without_idle
 from heedful.types import UserError
@@ -31,11 +32,16 @@ BUDGET = ("batch_size", "batch_unit", "epochs", "steps", "sampling")
 
 @dataclass(frozen=True)
 class Run:
-    """One training run.  parent: the run whose final model it starts from; None for the comparison's own model."""
+    """One training run.
+
+    parent: the run whose final model it starts from; None for the comparison's own model.
+    recipe: the recipe that it was asked for by, if it was.
+    """
 
     name: str
     config: TrainConfig
     parent: Run | None
+    recipe: str | None
 
     @property
     def path(self) -> Path:
@@ -90,7 +96,8 @@ def _run(asked: Asked, step: Step, name: str, own: Tree, parent: Run | None, run
         place = Path(asked.config.out) / RUNS / folder_name(name)
         if place in [run.path for run in runs.values()]:
             raise UserError(f"{name}: two runs would have the folder {place}; give one of them other settings")
-        runs[name] = Run(name, _settings(asked, step, own, place, parent), parent)
+        recipe = step.label if step.label in recipe_names() else None
+        runs[name] = Run(name, _settings(asked, step, own, place, parent), parent, recipe)
     return runs[name]
 
 

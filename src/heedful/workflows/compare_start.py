@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from heedful.models.folders import digest_of, resolve
 from heedful.objectives.reduce import needs
+from heedful.recipes.needs import check
 from heedful.tokens.memory import remembering_tokens
 from heedful.training import resolve_objective, train
 from heedful.training.context import cache_folder, check_models
@@ -26,8 +28,11 @@ from heedful.workflows.tables import write_json
 RECORD = "comparison.json"
 
 
-def refuse_unfit(plan: Plan) -> None:
-    """Raise UserError for what no run could be made of: places, models, objectives that give no answers."""
+def refuse_unfit(plan: Plan, *, trains: bool) -> None:
+    """Raise UserError for what no run could be made of: places, models, objectives that give no answers.
+
+    trains: whether a GPU, or a model of the hub, that a recipe needs must be there too, beside its files.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("heed compare runs in one process; start it without torchrun, srun or accelerate launch")
     check_writable(plan.out)
@@ -37,7 +42,9 @@ def refuse_unfit(plan: Plan) -> None:
         if "scores" in needs(resolve_objective(run.config)):
             raise UserError(f"{run.name} trains a model that gives scores, not answers; heed compare compares answers")
         optimizer_arguments(run.config)
-        check_models(startable(run).config)
+        first = startable(run).config
+        check(filter(None, [run.recipe]), first, ("file", "network", "login", "gpu") if trains else ("file",))
+        check_models(first)
 
 
 def startable(run: Run) -> Run:
@@ -45,7 +52,7 @@ def startable(run: Run) -> Run:
     first = run
     while first.parent is not None:
         first = first.parent
-    return Run(run.name, run.config.model_copy(update={"model": first.config.model}), None)
+    return replace(run, config=run.config.model_copy(update={"model": first.config.model}), parent=None)
 
 
 def prepare_all(plan: Plan, *, dry_run: bool, echo: Echo) -> dict[str, PreparedData]:
