@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heedful.config import TrainConfig
-from heedful.examples import through_view
+from heedful.examples import load_view
 from heedful.tokens.sampler import Sampler
 from heedful.tokens.templates import Template
 from heedful.training.data import prepare_data
@@ -68,10 +68,10 @@ def prompts(shown: list[Example]) -> list[str]:
 
 
 def test_the_order_is_the_functions_and_lists_and_generators_do(file: str) -> None:
-    assert prompts(through_view(examples(), f"{file}:backwards").examples) == ["p3", "p2", "p1", "p0"]
-    assert prompts(through_view(examples(), f"{file}:long_first").examples) == ["p2", "p1", "p0", "p3"]
-    assert through_view(examples(), f"{file}:one").notes == [f"examples that the view {file}:one made of 4: 1"]
-    assert prompts(through_view(examples(), None).examples) == ["p0", "p1", "p2", "p3"]
+    assert prompts(load_view(f"{file}:backwards")(examples()).examples) == ["p3", "p2", "p1", "p0"]
+    assert prompts(load_view(f"{file}:long_first")(examples()).examples) == ["p2", "p1", "p0", "p3"]
+    assert load_view(f"{file}:one")(examples()).notes == [f"examples that the view {file}:one made of 4: 1"]
+    assert prompts(load_view(None)(examples()).examples) == ["p0", "p1", "p2", "p3"]
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_the_order_is_the_functions_and_lists_and_generators_do(file: str) -> No
 )
 def test_views_that_do_not_work(file: str, name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        through_view(examples(), f"{file}:{name}")
+        load_view(f"{file}:{name}")(examples())
 
 
 def test_a_view_that_returns_nothing(tmp_path: Path) -> None:
     (tmp_path / "v.py").write_text("def f(examples):\n    examples.reverse()\n")
     with pytest.raises(UserError, match=r"must return a list of Examples, and returned nothing \(null\)"):
-        through_view(examples(), f"{tmp_path}/v.py:f")
+        load_view(f"{tmp_path}/v.py:f")(examples())
 
 
 def test_in_order_every_epoch_is_alike_and_any_step_can_be_sought() -> None:
@@ -114,6 +114,13 @@ def test_a_run_reads_its_data_through_the_view(file: str, tmp_path: Path) -> Non
     data = prepare_data(chosen, resolve_objective(chosen), template, tmp_path / "cache", said.append)
     assert [data.train.origin(e).rpartition(":")[2] for e in range(6)] == ["6", "5", "4", "3", "2", "1"]
     assert any("made of 6: 6" in line for line in said)
+
+
+def test_a_view_that_is_not_there_is_told_before_data_are_read(tmp_path: Path) -> None:
+    chosen = config(tmp_path, view="nowhere.py:f").model_copy(update={"data": "no-such-file.jsonl"})
+    template = Template.load(tiny_tokenizer(), "chatml")
+    with pytest.raises(UserError, match=r"the view nowhere\.py:f: there is no file"):
+        prepare_data(chosen, resolve_objective(chosen), template, tmp_path / "cache", print)
 
 
 def test_a_view_and_a_sampling_are_refused(file: str, tmp_path: Path) -> None:

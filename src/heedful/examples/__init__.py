@@ -4,7 +4,7 @@ load, load_with_report, read        from `data=` to Examples
 parse_mixture, split_by_prompt      mixtures and splits
 to_demonstrations, to_pairs, to_singles, to_separate, to_lists, attach_mismatched    the shapes of views
 write_jsonl, read_jsonl, write_parquet, read_parquet                     our own schema, lossless
-through_view                        a user's own choice and order of them
+load_view                           a user's own choice and order of them
 export                              our schema or TRL's formats
 READERS, registry, detect           the readers
 """
@@ -19,7 +19,7 @@ from heedful.examples.mixture import MixtureItem, parse_mixture
 from heedful.examples.readers import READERS, Reader, detect, registry
 from heedful.examples.shape import Dropped, Shaped, to_demonstrations, to_lists, to_pairs, to_separate, to_singles
 from heedful.examples.splits import prompt_key, split_by_prompt
-from heedful.examples.view import through_view
+from heedful.examples.view import load_view
 
 __all__ = [
     "READERS",
@@ -34,6 +34,7 @@ __all__ = [
     "detect",
     "export",
     "load",
+    "load_view",
     "load_with_report",
     "parse_mixture",
     "prompt_key",
@@ -42,7 +43,6 @@ __all__ = [
     "read_parquet",
     "registry",
     "split_by_prompt",
-    "through_view",
     "to_demonstrations",
     "to_lists",
     "to_pairs",

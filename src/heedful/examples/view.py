@@ -10,7 +10,8 @@ t holds the examples from t·batch_size on.  So a run resumes by seeking, and ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from heedful.examples.conversation import kind
 from heedful.examples.shape import Shaped
@@ -18,14 +19,18 @@ from heedful.types import Example, UserError
 from heedful.user_file import line_in, user_function
 
 
-def through_view(examples: Sequence[Example], spec: str | None) -> Shaped:
-    """The examples as the view `FILE.py:FUNCTION` gives them; as they are if there is none.
+def load_view(spec: str | None) -> Callable[[Sequence[Example]], Shaped]:
+    """What gives the examples as the view `FILE.py:FUNCTION` does; as they are if there is none.
 
-    Raises UserError if the file or function is missing, fails, or returns anything but Examples with responses.
+    Raises UserError at once if the file or function is missing, and later if it fails or returns anything but Examples.
     """
-    if spec is None or not examples:
-        return Shaped(list(examples))
+    if spec is None:
+        return lambda examples: Shaped(list(examples))
     function = user_function(spec, "view", takes=("examples",))
+    return lambda examples: _seen(function, spec, examples) if examples else Shaped()
+
+
+def _seen(function: Callable[..., Any], spec: str, examples: Sequence[Example]) -> Shaped:
     try:
         returned = function(list(examples))
         if not isinstance(returned, Iterable) or isinstance(returned, str | Mapping):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from heedful.config import TrainConfig
-from heedful.examples import LoadReport, Shaped, load_with_report, prompt_key, split_by_prompt, through_view
+from heedful.examples import LoadReport, Shaped, load_view, load_with_report, prompt_key, split_by_prompt
 from heedful.examples.digest import digest_of_examples
 from heedful.objectives.reduce import Objective, needs
 from heedful.objectives.views import OUTPUTS
@@ -96,6 +96,7 @@ def prepare_data(
     data lacks.
     """
     refuse_idle(config, objective)
+    look = load_view(config.view)
     train, held_out, sources = read_data(config)
     digests = {"train": digest_of_examples(train), "eval": digest_of_examples(held_out)}
     for name, source in sources.items():
@@ -106,7 +107,7 @@ def prepare_data(
 
     def prepared(name: str, examples: Shaped) -> tuple[TokenStore, DataReport]:
         store, report = prepare(
-            examples.then(through_view, config.view).then(shape, objective, config),
+            examples.then(look).then(shape, objective, config),
             template,
             max_length=config.max_length,
             max_prompt_length=config.max_prompt_length,
