@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from safetensors.numpy import load_file
 
 from heedful.training.metrics import VOLATILE, read_metrics
-from tests.distributed.test_processes import launch, words
+from tests.distributed.test_processes import launch
+from tests.end_to_end.runs import run_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
-RUNS = {
+RUNS: dict[str, dict[str, Any]] = {
     "csft": {},
     "wbc": {"sampling": "all_priority", "rewards": "{length: {normalize: true}}"},
     "a_lol": {"value": "data", "rewards": "length", "value_fit.folds": 3, "value_fit.epochs": 2},
@@ -19,7 +22,8 @@ RUNS = {
 
 def test_two_processes_are_one(tmp_path):
     for processes, engine in ((1, "single"), (2, "ddp")):
-        runs = [words(tmp_path, name, engine, **settings) for name, settings in RUNS.items()]
+        common = {"engine": engine, "eval_every": 3, "steps": 3, "checkpoint_every": 2, "tokens_per_pack": 200}
+        runs = [run_words(tmp_path, name, f"{name}-{engine}", **common, **own) for name, own in RUNS.items()]
         done = launch(tmp_path, processes, runs)
         assert done.returncode == 0, done.stderr[-3000:]
     for name in RUNS:

@@ -7,8 +7,12 @@ from functools import partial
 from pathlib import Path
 from textwrap import wrap
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
 from heedful.cli.words import ConfigFiles, DryRun, ObjectiveName, Word, resolve
 from heedful.config import TrainConfig
+from heedful.config.errors import model_in
 
 
 def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None, dry_run: DryRun = False) -> None:
@@ -37,13 +41,28 @@ def settings_table() -> str:
     """Every setting with its default and what it does, as `heed train --help` prints it."""
     lines = []
     for name, field in TrainConfig.model_fields.items():
-        default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
-        lines.append(f"  {name} ({default})")
+        lines.append(f"  {name} ({_default(field)})")
         lines += wrap(field.description or "", 79, initial_indent="      ", subsequent_indent="      ")
+        lines += _inner(name, field.annotation)
     return "\n".join(lines)
 
 
+def _inner(name: str, annotation: object) -> list[str]:
+    """The settings of a setting that is a mapping."""
+    schema, lines = model_in(annotation), []
+    for inner, field in ({} if schema is None else schema.model_fields).items():
+        text = f"{name}.{inner} ({_default(field)}): {field.description}"
+        lines += wrap(text, 79, initial_indent="        ", subsequent_indent="          ")
+    return lines
+
+
+def _default(field: FieldInfo) -> str:
+    return "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+
+
 def _shown(default: object) -> str:
+    if isinstance(default, BaseModel):
+        return "as below"
     if default is None:
         return "null"
     if default == "":

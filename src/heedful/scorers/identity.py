@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 from heedful.models.folders import digest_of, holds_model, resolve, weight_files
@@ -53,7 +54,13 @@ def _part_that_exists(files: str) -> Path:
 
 
 def _digest(path: Path) -> str:
-    """Of a file, or of the files of a model's folder."""
+    """Of a file, or of the files of a model's folder; computed again only when one of them changes."""
+    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    return _digest_of(path, tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _digest_of(path: Path, _stamp: tuple[tuple[str, int, int], ...]) -> str:
     total = hashlib.blake2b(digest_size=16)
     if path.is_file():
         total.update(path.read_bytes())

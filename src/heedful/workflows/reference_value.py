@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from heedful.training.shaping import load_template
 from heedful.training.train import resolve_objective
 from heedful.training.world import choose_device
 from heedful.types import Echo, Example
-from heedful.workflows.reference_value_fit import CrossFit, cross_fit, judged, judged_lines
+from heedful.workflows.reference_value_fit import BATCH, CrossFit, cross_fit, judged, judged_lines
 from heedful.workflows.reference_value_plan import Plan, make_plan
 from heedful.workflows.reference_value_targets import Targets, logged, rewards_of, sampled, states_of, that_fit
 
@@ -92,8 +93,12 @@ def _valued(plan: Plan, loaded: Loaded, fitted: CrossFit, learnt: Sequence[Hasha
     seen = set(learnt)
     others = [key for key in plan.ids if key not in seen]
     count = counting("prompts valued", plan.task.echo)
-    for done, (i, states) in enumerate(hidden_states(loaded.model, [plan.ids[key] for key in others]), start=1):
-        values[others[i]] = fitted(states)
+    found = hidden_states(loaded.model, [plan.ids[key] for key in others])
+    done = 0
+    while batch := list(islice(found, BATCH)):
+        worth = fitted([states for _, states in batch]).tolist()
+        values |= {others[i]: value for (i, _), value in zip(batch, worth, strict=True)}
+        done += len(batch)
         count(done, len(others))
     return list(values.values())
 

@@ -32,9 +32,9 @@ class CrossFit:
     held_out: Float[np.ndarray, " N"]
     epochs: list[int]
 
-    def __call__(self, states: Float[Tensor, "l D"]) -> float:
-        """What a text that no head has seen is worth: the mean of all heads."""
-        return float(np.mean([predict(head, [states])[0] for head in self.heads]))
+    def __call__(self, states: Sequence[Float[Tensor, "l D"]]) -> Float[np.ndarray, " N"]:
+        """What texts that no head has seen are worth: the mean of all heads."""
+        return np.mean([predict(head, states) for head in self.heads], axis=0)
 
 
 def cross_fit(
@@ -145,5 +145,5 @@ def judged_lines(what: str, report: dict[str, Any]) -> list[str]:
         f"{what}, calibration by tenths, predicted:actual: {tenths}",
     ]
     if (report["r2"] or 0.0) <= 0.0:
-        lines.append(f"{what} does no better than one number for all; advantages are the reward less about a constant")
+        lines.append(f"{what} foretells nothing: one number for all texts would do as well")
     return lines

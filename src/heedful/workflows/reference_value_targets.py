@@ -127,7 +127,7 @@ def fit_on_column(plan: Plan, loaded: Loaded) -> tuple[CrossFit, dict[str, Any]]
 def _judged(plan: Plan, loaded: Loaded, model: CrossFit, example: Example) -> list[float]:
     # An answer that does not fit after all is judged as what it begins with: its prompt.
     texts = [ids or plan.ids[value_key(example)] for ids in _wholes(plan, example)]
-    return [model(states) for states in states_of(loaded, texts)]
+    return model(states_of(loaded, texts)).tolist()
 
 
 def _wholes(plan: Plan, example: Example) -> list[list[int]]:
