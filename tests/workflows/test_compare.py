@@ -140,7 +140,7 @@ def test_the_files_say_the_same(seen: dict[str, Any], place: Path):
     assert dpo["num_prompts"] == 7, "of 10 held-out prompts, 3 are for validation"
     assert dpo["cost"]["steps"] == 4
     assert table["models"][3]["cost"]["steps"] == 8, "a chain costs all its links"
-    assert dpo["wins"].keys() == {"base", "sft", "sft+dpo", "kto", "slic", "data"}
+    assert dpo["wins"]["reward"].keys() == {"base", "sft", "sft+dpo", "kto", "slic", "data"}
     assert dpo["used"]["examples_used"] == 14
     page = (out / "report.html").read_text()
     check_self_contained(page)
@@ -178,7 +178,7 @@ def test_a_killed_comparison_goes_on_to_the_same_end(seen: dict[str, Any], place
     tables = [json.loads((place / out / "table.json").read_text())["models"] for out in ("broken", "whole")]
     ours, whole = ({row["name"]: row for row in rows} for rows in tables)
     assert ours["kto"]["rewards"] == whole["kto"]["rewards"]
-    assert ours["kto"]["wins"]["dpo"] == whole["kto"]["wins"]["dpo"]
+    assert ours["kto"]["wins"]["reward"]["dpo"] == whole["kto"]["wins"]["reward"]["dpo"]
 
 
 def test_more_may_join_and_what_is_finished_is_not_run_again(seen: dict[str, Any], place: Path):
@@ -197,7 +197,7 @@ def test_when_nothing_improves_the_first_model_is_the_best_and_it_is_said(place:
     assert any("no step was better than the model it started from" in line for line in said)
     [_base, dpo, _data] = json.loads((place / "flat" / "table.json").read_text())["models"]
     assert (dpo["measured_step"], dpo["num_steps"]) == (0, 4)
-    assert dpo["wins"]["base"]["value"] == 0.5, "the same model ties with itself"
+    assert dpo["wins"]["reward"]["base"]["value"] == 0.5, "the same model ties with itself"
     assert dpo["kl"] is None, "its answers are the likeliest, not drawn from it"
     trainer = json.loads((place / "flat" / "runs" / "dpo" / "checkpoints" / "step-4" / "trainer.json").read_text())
     assert (trainer["best"], trainer["best_step"]) == (1.0, 0)

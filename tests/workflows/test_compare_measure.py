@@ -95,7 +95,7 @@ def test_hand_worked_measures():
     assert found.rewards[REWARD].value == 2
     # Better by 1 on every prompt, so without doubt, though the mean itself is doubtful.
     assert (found.gains[REWARD].value, found.gains[REWARD].low, found.gains[REWARD].high) == (1, 1, 1)
-    assert found.wins[BASE].value == 1
+    assert found.wins[REWARD][BASE].value == 1
     # log p - log p_base is 3 nats an answer; each has 2 tokens.
     assert found.kl is not None
     assert found.kl_per_token is not None
@@ -109,6 +109,22 @@ def test_hand_worked_measures():
 def test_the_datas_answers_are_compared_on_the_prompts_that_have_one():
     mine = answers("dpo", [[1.0], [5.0]])
     own = Answers(DATA, [example("an answer")], {REWARD: np.array([[3.0]])}, np.array([1]))
-    assert measure(mine, [own], seed=0, with_kl=False).wins[DATA].value == 1, "prompt 0 has none"
+    assert measure(mine, [own], seed=0, with_kl=False).wins[REWARD][DATA].value == 1, "prompt 0 has none"
     base = answers(BASE, [[9.0], [2.0]])
     assert measure(own, [base], seed=0, with_kl=True).gains[REWARD].value == 1
+
+
+def test_several_judges_give_each_their_win_rates():
+    """By the first judge mine wins, by the second it loses; their sum is a tie."""
+    both = {BASE: (1.0, 3.0), "mine": (3.0, 1.0)}
+    found = {
+        name: Answers(
+            name,
+            [example("an answer")],
+            {"a": np.array([[a]]), "b": np.array([[b]]), REWARD: np.array([[a + b]])},
+            np.arange(1),
+        )
+        for name, (a, b) in both.items()
+    }
+    wins = measure(found["mine"], [found[BASE]], seed=0, with_kl=False).wins
+    assert {judge: rates[BASE].value for judge, rates in wins.items()} == {REWARD: 0.5, "a": 1.0, "b": 0.0}

@@ -29,10 +29,9 @@ class Answers:
     rewards: Mapping[str, np.ndarray]
     prompts: np.ndarray
 
-    @property
-    def contested(self) -> np.ndarray:
-        """The reward as win rates compare it (P, K): a failed answer loses to every other."""
-        return np.where(failed(self.examples), -np.inf, self.rewards[REWARD])
+    def contested(self, judge: str) -> np.ndarray:
+        """The reward by a judge as win rates compare it (P, K): a failed answer loses to every other."""
+        return np.where(failed(self.examples), -np.inf, self.rewards[judge])
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Measures:
     """One row of the table.
 
     rewards: mean by judge, with its interval.  gains: difference to the base model, on the same prompts.
-    wins: win rate against each other model and the data's answers, by the reward.
+    wins: by judge, the win rate against each other model and the data's answers.
     kl: estimate of KL(model ‖ base) an answer, in nats: the mean of log p_model - log p_base over the model's answers;
         kl_per_token: the same sum over the number of their tokens.  None for the base, and where the answers were not
         drawn from the model as it is (temperature, top_p).
@@ -53,7 +52,7 @@ class Measures:
     num_answers: int
     rewards: dict[str, Interval]
     gains: dict[str, Interval]
-    wins: dict[str, Interval]
+    wins: dict[str, dict[str, Interval]]
     kl: Interval | None
     kl_per_token: Interval | None
     tokens: float | None
@@ -75,7 +74,7 @@ def measure(answers: Answers, others: Sequence[Answers], *, seed: int, with_kl: 
         num_answers=len(responses),
         rewards={name: ratio_interval(_mean(values), seed=seed) for name, values in answers.rewards.items()},
         gains={} if base is None else _gains(answers, base, seed),
-        wins={o.name: _wins(answers, o, seed) for o in others} if answers.rewards else {},
+        wins={judge: {o.name: _wins(answers, o, judge, seed) for o in others} for judge in judged_apart(answers)},
         kl=kl[0],
         kl_per_token=kl[1],
         tokens=float(np.mean([r.extra["tokens"] for r in responses])) if sampled else None,
@@ -95,10 +94,16 @@ def _gains(answers: Answers, base: Answers, seed: int) -> dict[str, Interval]:
     }
 
 
-def _wins(answers: Answers, other: Answers, seed: int) -> Interval:
+def judged_apart(answers: Answers) -> list[str]:
+    """The reward, and every judge if there are several: alone, a judge is the reward."""
+    judges = [name for name in answers.rewards if name != REWARD]
+    return [REWARD, *judges] if len(judges) > 1 else [REWARD][: len(judges)]
+
+
+def _wins(answers: Answers, other: Answers, judge: str, seed: int) -> Interval:
     """On the prompts that both answered."""
     _, mine, theirs = np.intersect1d(answers.prompts, other.prompts, return_indices=True)
-    return win_rate(answers.contested[mine], other.contested[theirs], seed=seed)
+    return win_rate(answers.contested(judge)[mine], other.contested(judge)[theirs], seed=seed)
 
 
 def _divergence(examples: Sequence[Example], seed: int) -> tuple[Interval, Interval]:

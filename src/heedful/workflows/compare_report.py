@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from heedful.types import Echo
 from heedful.workflows.compare_measure import BASE, DATA, Answers
 from heedful.workflows.compare_plan import Plan, differing
 from heedful.workflows.compare_table import Row
-from heedful.workflows.compare_text import SHORT, notes, texts
+from heedful.workflows.compare_text import OPPONENTS, SHORT, notes, texts
 from heedful.workflows.judges import REWARD, is_empty, is_unfinished
 from heedful.workflows.measure import Interval
 from heedful.workflows.tables import print_short, to_markdown, write_csv, write_json, write_text
@@ -58,7 +59,7 @@ def write_page(plan: Plan, rows: Sequence[Row], answers: Sequence[Answers], said
     result = result_table(rows) + "".join(blocks.note(line) for line in said)
     sections = [
         Section("Result", result),
-        *([Section("Win rates", win_table(rows))] if any(row.measures.wins for row in rows) else []),
+        *([Section("Win rates", win_tables(rows))] if rows[0].measures.wins else []),
         Section("Curves", metric_curves(runs, judged_curves(runs), x="tokens")),
         Section("Losses, each on its own scale", curve_of_each(runs, "loss", x="tokens")),
         Section("Answers", side_by_side(answers)),
@@ -88,11 +89,11 @@ def result_table(rows: Sequence[Row]) -> str:
 def _toned(header: str, text: str, row: Row) -> str | blocks.Cell:
     if row.name in (BASE, DATA):
         return text
-    gain = row.measures.gains.get(header.removeprefix("reward by "))
-    if gain is not None and gain.excludes_zero:
+    kind, _, judge = header.partition(" by ")
+    if kind == REWARD and (gain := row.measures.gains.get(judge or REWARD)) is not None and gain.excludes_zero:
         return blocks.Cell(text, "good" if gain.value > 0 else "bad")
-    opponent = {"wins over base": BASE, "wins over the data's answers": DATA}.get(header)
-    return blocks.Cell(text, win_tone(row.measures.wins[opponent])) if opponent in row.measures.wins else text
+    opponent = next((other for other, what in OPPONENTS.items() if what == kind), None)
+    return text if opponent is None else blocks.Cell(text, win_tone(row.measures.wins[judge or REWARD][opponent]))
 
 
 def win_tone(wins: Interval) -> blocks.Tone | None:
@@ -102,20 +103,25 @@ def win_tone(wins: Interval) -> blocks.Tone | None:
     return "bad" if wins.high < 0.5 else None
 
 
-def win_table(rows: Sequence[Row]) -> str:
-    """How often the row's answers have the larger reward than the column's, on the same prompts."""
-    names = [row.name for row in rows]
+def win_tables(rows: Sequence[Row]) -> str:
+    """How often the row's answers have the larger reward than the column's, on the same prompts; a table a judge."""
+    judges = list(rows[0].measures.wins)
+    titles = {judge: "" if len(judges) == 1 else f"<h3>{escape(judge)}</h3>" for judge in judges}
+    return "".join(
+        titles[judge] + _win_table([(row.name, row.measures.wins[judge]) for row in rows]) for judge in judges
+    )
+
+
+def _win_table(rows: Sequence[tuple[str, Mapping[str, Interval]]]) -> str:
+    names = [name for name, _ in rows]
     body: list[list[str | blocks.Cell]] = [
-        [
-            row.name,
-            *(
-                blocks.Cell(f"{wins.value:.0%} [{wins.low:.0%}, {wins.high:.0%}]", win_tone(wins)) if wins else ""
-                for wins in (row.measures.wins.get(name) for name in names)
-            ),
-        ]
-        for row in rows
+        [name, *(_win_cell(wins[other]) if other in wins else "" for other in names)] for name, wins in rows
     ]
     return blocks.table(["of row over column", *names], body)
+
+
+def _win_cell(wins: Interval) -> blocks.Cell:
+    return blocks.Cell(f"{wins.value:.0%} [{wins.low:.0%}, {wins.high:.0%}]", win_tone(wins))
 
 
 def side_by_side(answers: Sequence[Answers]) -> str:

@@ -85,9 +85,12 @@ class Row:
         """One line of the CSV."""
         m = self.measures
         line: dict[str, Any] = {"name": m.name}
-        for kind, intervals in (("", m.rewards), ("gain/", m.gains), ("win/", m.wins)):
-            for name, interval in intervals.items():
-                line |= _spread(f"{kind}{_reward_name(name) if kind != 'win/' else name}", interval)
+        for kind, intervals in (("", m.rewards), ("gain/", m.gains)):
+            for judge, interval in intervals.items():
+                line |= _spread(f"{kind}{_reward_name(judge)}", interval)
+        for judge, wins in m.wins.items():
+            for other, interval in wins.items():
+                line |= _spread(f"win/{other}" if judge == REWARD else f"win/{other}/{judge}", interval)
         line |= _spread("kl_per_token", m.kl_per_token) | _spread("kl", m.kl)
         line |= {"answer_tokens": m.tokens, "empty": m.empty, "unfinished": m.unfinished, "failed": m.failed}
         line |= {f"distinct_{n}": value for n, value in m.distinct.items()}

@@ -11,6 +11,7 @@ from heedful.workflows.compare_table import Row
 from heedful.workflows.judges import REWARD
 from heedful.workflows.measure import Interval
 
+OPPONENTS = {BASE: "wins over base", DATA: "wins over the data's answers"}
 SHORT = ("reward", "wins over base", "KL, nats a token", "failed")
 """What of the table the terminal shows."""
 
@@ -22,8 +23,10 @@ def columns(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
     found = [
         (f"reward by {name}" if name != REWARD else "reward", [_reward(row, name) for row in rows]) for name in shown
     ]
-    for other, what in ((BASE, "wins over base"), (DATA, "wins over the data's answers")):
-        found.append((what, [_percent(row.measures.wins.get(other)) for row in rows]))
+    for judge in rows[0].measures.wins:
+        by = "" if judge == REWARD else f" by {judge}"
+        for other, what in OPPONENTS.items():
+            found.append((f"{what}{by}", [_percent(row.measures.wins[judge].get(other)) for row in rows]))
     found += [
         ("KL, nats a token", [_interval(row.measures.kl_per_token, 4) for row in rows]),
         ("KL, nats an answer", [_interval(row.measures.kl, 2) for row in rows]),
