@@ -29,6 +29,7 @@ RUNS: dict[str, tuple[str, dict[str, str]]] = {
     "coupled": ("mine.py:coupled", {}),
     "held": ("mine.py:held", {"sync_reference_every": "1"}),
     "adapted": ("mine.py:held", {"sync_reference_every": "2", "lora.r": "4"}),
+    "started": ("mine.py:held", {"lora.r": "4"}),
 }
 """Name of the run: objective and settings."""
 MINE = """
