@@ -129,7 +129,7 @@ def test_models_that_read_padded_batches_have_values_too(tmp_path: Path):
     torch.testing.assert_close(model(pack, {"values"})["values"], packed, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("setting", ["value_head_lr", "value_head_clip"])
+@pytest.mark.parametrize("setting", ["value_head_lr", "value_head_max_grad_norm"])
 def test_settings_of_a_head_that_is_not_there_are_refused(place: Path, setting: str):
     with pytest.raises(UserError, match=f"{setting} has no effect: dpo trains no value head"):
         small_run(place, "dpo", "refused", **{setting: 0.5})
