@@ -117,6 +117,15 @@ def test_nonsense_is_a_sentence_with_the_row(tmp_path, returned):
         said_by(COLUMN, [row("a")], Scoring(tmp_path))
 
 
+def test_names_that_are_not_there(tmp_path):
+    with pytest.raises(UserError, match="Did you mean 'length'"):
+        said_by("lenght", [row("a")], Scoring(tmp_path))
+    with pytest.raises(UserError, match=r"there is no file nowhere\.py"):
+        said_by("nowhere.py:f", [row("a")], Scoring(tmp_path))
+    with pytest.raises(UserError, match=r"rewards=\./no/where: no such folder"):
+        said_by("./no/where", [row("a")], Scoring(tmp_path))
+
+
 def test_a_reward_model_is_known_by_its_weights_and_its_template(tmp_path):
     model = save_tiny_model(tmp_path / "rm", score=True)
     first = identity_of(str(model))

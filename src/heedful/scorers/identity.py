@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from heedful.models.folders import digest_of, holds_model, resolve, weight_files
-from heedful.scorers import FILE_SCORERS, SCORERS
+from heedful.scorers import FILE_SCORERS, SCORERS, get
 from heedful.types import UserError
 
 
@@ -26,7 +26,9 @@ def identity_of(name: str) -> str:
     head, _, files = name.partition(":")
     if head in FILE_SCORERS:
         return f"{name}-{_source()}-{_digest(_part_that_exists(files))}"
-    return f"{_digest(Path(resolve(name)))}-{_source()}"
+    if "/" not in name and not Path(name).expanduser().exists():
+        get(name)  # which knows what it is near to
+    return f"{_digest(Path(resolve(name, setting='rewards')))}-{_source()}"
 
 
 def _source() -> str:
