@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from heedful.maths import wide
+from heedful.objectives.toy import toy_batch
 from heedful.objectives.views import Batch, Lists, MissingColumn, Pairs, Singles, Tokens, View
 
 VIEWS: dict[str, type[View]] = {view.__name__: view for view in (Tokens, Singles, Pairs, Lists)}
@@ -235,7 +236,7 @@ def weighted(terms: Mapping[str, Term], batch: Batch) -> dict[str, Term]:
     weight = torch.nan_to_num(column, nan=1.0)
     found = {}
     for name, term in terms.items():
-        units = _by_unit(weight, batch, term.over).to(term.values.dtype)
+        units = batch.by_unit(weight, term.over or "responses").to(term.values.dtype)
         if units.shape == term.values.shape:
             found[name] = replace(term, weights=units if term.weights is None else term.weights * units)
         else:
@@ -244,26 +245,12 @@ def weighted(terms: Mapping[str, Term], batch: Batch) -> dict[str, Term]:
     return found
 
 
-def _by_unit(weight: Float[Tensor, " B"], batch: Batch, over: str | None) -> Float[Tensor, " U"]:
-    if over == "tokens":
-        return torch.repeat_interleave(weight, batch.lengths)
-    if over == "pairs":
-        return weight[batch.responses["chosen"] > 0.5]
-    if over == "groups":
-        _, group, sizes = torch.unique_consecutive(batch.group_of, return_inverse=True, return_counts=True)
-        rank = torch.nan_to_num(batch.responses["rank"], nan=float("inf"))
-        best = torch.segment_reduce(rank, "min", lengths=sizes)[group] == rank
-        place = torch.where(best, torch.arange(len(rank), device=rank.device), len(rank)).to(weight.dtype)
-        return weight[torch.segment_reduce(place, "min", lengths=sizes).long()]
-    return weight
-
-
 def unweightable(objective: Objective) -> str | None:
     """Why the weights of data cannot act on this objective; None if they can.  Tried on a toy batch."""
     batch = toy_batch()
     terms = objective(batch, {name: torch.zeros((), dtype=torch.float64) for name in objective.statistics}).terms
     for name, term in terms.items():
-        num = len(_by_unit(batch.responses["weight"], batch, term.over))
+        num = len(batch.by_unit(batch.responses["weight"], term.over or "responses"))
         if num != term.values.numel():
             return f"its term {name!r} does not give one value for each of the {term.over}"
     return None
@@ -281,40 +268,6 @@ def loss_of(outcome: Outcome, denominators: Mapping[str, Tensor]) -> Float[Tenso
         total = part if total is None else total + part
     assert total is not None, "an objective has at least one term"
     return total
-
-
-def toy_batch(*, absent: frozenset[str] = frozenset()) -> Batch:
-    """Two prompts with two responses each, every column present: what an objective is tried on before a run."""
-    lengths = torch.tensor([3, 2, 4, 3])
-    num_tokens = int(lengths.sum())
-    logps = -torch.linspace(0.2, 2.0, num_tokens, dtype=torch.float64)
-    tokens = {
-        "logps": logps.requires_grad_(),
-        "ref_logps": -torch.linspace(1.4, 0.5, num_tokens, dtype=torch.float64).square(),
-        "entropy": torch.linspace(0.5, 1.5, num_tokens, dtype=torch.float64, requires_grad=True),
-        "sum_p2": torch.linspace(0.1, 0.6, num_tokens, dtype=torch.float64),
-        "values": torch.linspace(-0.2, 0.8, num_tokens, dtype=torch.float64, requires_grad=True),
-        "kl": torch.linspace(0.05, 0.4, num_tokens, dtype=torch.float64, requires_grad=True),
-    }
-    rows = {
-        "scores": torch.tensor([0.7, -0.4, 0.1, -0.2], dtype=torch.float64, requires_grad=True),
-        "reward": torch.tensor([1.0, -1.0, 0.5, 0.0], dtype=torch.float64),
-        "value": torch.tensor([0.2, 0.2, -0.1, -0.1], dtype=torch.float64),
-        "cost": torch.tensor([-1.0, 1.0, -0.5, 0.5], dtype=torch.float64),
-        "desirable": torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64),
-        "chosen": torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64),
-        "safe": torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64),
-        "rank": torch.tensor([1.0, 2.0, 1.0, 2.0], dtype=torch.float64),
-        "weight": torch.ones(4, dtype=torch.float64),
-        "margin": torch.zeros(4, dtype=torch.float64),
-        "prompt_desirability": torch.tensor([0.8, 0.8, 0.4, 0.4], dtype=torch.float64),
-    }
-    return Batch(
-        lengths,
-        torch.tensor([0, 0, 1, 1]),
-        {k: v for k, v in tokens.items() if k not in absent},
-        {k: v for k, v in rows.items() if k not in absent},
-    )
 
 
 def needs(objective: Objective) -> frozenset[str]:

@@ -73,6 +73,24 @@ class Batch:
         """Index of each response's first token."""
         return self.lengths.cumsum(0) - self.lengths
 
+    def by_unit(self, column: Float[Tensor, " B"], over: str) -> Float[Tensor, " U"]:
+        """A number per response as one per token, response, pair or group.
+
+        A token has its response's, a pair its chosen response's, a group that of the best of its responses (the first
+        of equals).  Nothing counts as read.
+        """
+        if over == "tokens":
+            return torch.repeat_interleave(column, self.lengths)
+        if over == "pairs":
+            return column[self.responses["chosen"] > 0.5]
+        if over == "groups":
+            _, group, sizes = torch.unique_consecutive(self.group_of, return_inverse=True, return_counts=True)
+            rank = torch.nan_to_num(self.responses["rank"], nan=float("inf"))
+            best = torch.segment_reduce(rank, "min", lengths=sizes)[group] == rank
+            place = torch.where(best, torch.arange(len(rank), device=rank.device), len(rank)).to(rank.dtype)
+            return column[torch.segment_reduce(place, "min", lengths=sizes).long()]
+        return column
+
     def select(self, rows: Int[Tensor, " R"]) -> Batch:
         """The batch of these responses only, in this order; what is read from it counts as read from this one."""
         lengths = self.lengths[rows]
