@@ -82,6 +82,7 @@ def test_text_is_escaped_everywhere():
             blocks.facts({evil: {"a": evil}}),
             blocks.paragraph(evil),
             blocks.note(evil),
+            blocks.warning(evil),
             blocks.folded(evil, ""),
             blocks.side_by_side(evil, [blocks.Answer(evil, evil, evil)]),
             curves.legend([evil]),

@@ -306,6 +306,20 @@ def test_the_command(place: Path, seen: dict[str, Any], capsys: pytest.CaptureFi
     assert "did you mean dpo" in capsys.readouterr().err
 
 
+def test_control_tokens_stand_in_the_prompts_of_the_model_that_was_trained_with_them(place: Path):
+    run(place, "control", ("csft",), "validation_prompts=0", "steps=1")
+    [base, csft, _] = json.loads((place / "control" / "table.json").read_text())["models"]
+    seeds = [
+        json.loads((place / "control" / "samples" / f"{name}.jsonl").read_text().splitlines()[0])["responses"][0][
+            "extra"
+        ]
+        for name in ("base", "csft")
+    ]
+    assert seeds[0]["seed"] != seeds[1]["seed"], "a sample is a function of its prompt's tokens, which differ"
+    assert csft["kl"]["value"] == pytest.approx(csft["kl_per_token"]["value"] * csft["tokens"])
+    assert base["kl"] is None
+
+
 @pytest.mark.slow
 def test_the_page_on_comparing_works_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = (Path(__file__).resolve().parents[2] / "docs" / "comparing.md").read_text(encoding="utf-8")

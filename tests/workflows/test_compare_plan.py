@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from heedful.types import UserError
-from heedful.workflows.compare_plan import Plan, differing, make_plan, swept
+from heedful.workflows.compare_plan import Plan, chain_name, differing, make_plan, swept
 from heedful.workflows.compare_settings import read_request
 
 DATA = ("model=m", "data=d.jsonl", "eval_fraction=0.2")
@@ -35,6 +35,12 @@ def test_a_link_that_is_not_asked_for_is_trained_and_not_compared():
     found = plan("sft+dpo")
     assert names(found) == ["sft+dpo"]
     assert [run.name for run in found.runs] == ["sft", "sft+dpo"]
+
+
+def test_a_chain_is_named_without_the_values_of_its_sweeps():
+    found = plan("sft+dpo", "dpo.beta=0.05,0.1", "sft.lr=1e-5,2e-5")
+    assert {chain_name(run) for run in found.members} == {"sft+dpo"}
+    assert len(found.members) == 4
 
 
 def test_sweeps_make_their_product_along_chains():

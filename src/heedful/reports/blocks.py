@@ -61,6 +61,11 @@ def note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
+def warning(text: str) -> str:
+    """A paragraph that nobody should pass over."""
+    return f'<p class="bad">{escape(text)}</p>'
+
+
 def folded(summary: str, html: str) -> str:
     """HTML behind a line to open it by."""
     return f"<details><summary>{escape(summary)}</summary>{html}</details>"

@@ -73,6 +73,7 @@ svg{display:block;width:100%;height:auto;color:var(--ink)}
 .sample h4 span{font-weight:400}
 pre{margin:0;padding:.55rem .7rem;background:var(--panel);border-radius:.35rem;overflow-x:auto;
 font:.8rem/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;tab-size:4}
+.sample pre{white-space:pre-wrap;overflow-wrap:anywhere}
 pre.prompt{background:none;padding:0 0 .5rem;font-weight:600}
 details{margin:.5rem 0}summary{cursor:pointer;color:var(--accent)}
 @media (max-width:40rem){body{font-size:15px}header,main{padding:0 .9rem}th,td{padding:.3rem .5rem}}

@@ -101,6 +101,12 @@ def _run(asked: Asked, step: Step, name: str, own: Tree, parent: Run | None, run
     return runs[name]
 
 
+def chain_name(run: Run) -> str:
+    """A run's chain without the values of its sweeps: sft+dpo."""
+    own = run.name.removeprefix(f"{run.parent.name}+" if run.parent else "").partition(" ")[0]
+    return own if run.parent is None else f"{chain_name(run.parent)}+{own}"
+
+
 def folder_name(name: str) -> str:
     """A run's name as that of a folder."""
     return re.sub(r"[^\w.+=,-]+", "-", name).strip("-")

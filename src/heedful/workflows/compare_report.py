@@ -12,9 +12,9 @@ from typing import Any
 from heedful.reports import Run, Section, blocks, curve_of_each, metric_curves, read_run, write_report
 from heedful.types import Echo
 from heedful.workflows.compare_measure import BASE, DATA, Answers
-from heedful.workflows.compare_plan import Plan, differing
+from heedful.workflows.compare_plan import Plan, chain_name, differing
 from heedful.workflows.compare_table import Row
-from heedful.workflows.compare_text import OPPONENTS, SHORT, notes, texts
+from heedful.workflows.compare_text import OPPONENTS, SHORT, is_warning, notes, texts
 from heedful.workflows.judges import REWARD, is_empty, is_unfinished
 from heedful.workflows.measure import Interval
 from heedful.workflows.tables import print_short, to_markdown, write_csv, write_json, write_text
@@ -56,7 +56,7 @@ def write_all(plan: Plan, rows: Sequence[Row], answers: Sequence[Answers], num_v
 def write_page(plan: Plan, rows: Sequence[Row], answers: Sequence[Answers], said: Sequence[str]) -> Path:
     """`report.html`: one file, nothing from anywhere else."""
     runs = [replace(read_run(run.path), name=run.name) for run in plan.members]
-    result = result_table(rows) + "".join(blocks.note(line) for line in said)
+    result = result_table(rows) + "".join((blocks.warning if is_warning(line) else blocks.note)(line) for line in said)
     sections = [
         Section("Result", result),
         *([Section("Win rates", win_tables(rows))] if rows[0].measures.wins else []),
@@ -67,14 +67,16 @@ def write_page(plan: Plan, rows: Sequence[Row], answers: Sequence[Answers], said
         Section("Data", data_table(rows)),
         Section("Settings", blocks.folded("of the first run", blocks.facts(plan.first.model_dump(mode="json")))),
     ]
-    title = f"Comparison: {', '.join(run.name for run in plan.members)}"
-    return write_report(plan.out / "report.html", title, sections, lead=blocks.paragraph(LEAD))
+    objectives = list(dict.fromkeys(chain_name(run) for run in plan.members))
+    return write_report(
+        plan.out / "report.html", f"Comparison of {', '.join(objectives)}", sections, lead=blocks.paragraph(LEAD)
+    )
 
 
 def judged_curves(runs: Sequence[Run]) -> list[str]:
-    """What is drawn: the metrics that objectives have in common, and the reward by each judge."""
+    """What is drawn: the metrics that objectives have in common, and the reward by each of several judges."""
     judges = {key for run in runs for row in run.metrics for key in row if key.startswith(f"eval/{REWARD}/")}
-    return [*CURVES[:1], *sorted(judges), *CURVES[1:]]
+    return [*CURVES[:1], *(sorted(judges) if len(judges) > 1 else []), *CURVES[1:]]
 
 
 def result_table(rows: Sequence[Row]) -> str:

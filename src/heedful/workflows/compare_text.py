@@ -115,6 +115,11 @@ def notes(plan: Plan, rows: Sequence[Row], num_validation: int) -> list[str]:
     return lines
 
 
+def is_warning(line: str) -> bool:
+    """Whether a note says that members did not have the same."""
+    return line.startswith("NOT ")
+
+
 def unequal(plan: Plan, rows: Sequence[Row]) -> list[str]:
     """In what the members did not have the same: data they could use, order, budget."""
     lines = []
