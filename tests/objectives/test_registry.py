@@ -41,6 +41,11 @@ def test_an_objective_that_couples_examples_is_refused_unless_it_says_so(
     bind(written(tmp_path / "whole.py", view, values, "@whole_step"), {})
 
 
+def test_scores_and_probabilities_are_of_two_models(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="reads scores and logps, but a model that scores gives nothing else"):
+        bind(written(tmp_path / "mine.py", "Singles", "-view.scores * view.seq_logps"), {})
+
+
 def test_weights_that_depend_on_the_data_alone_are_fine(tmp_path: Path) -> None:
     bind(written(tmp_path / "mine.py", "Singles", "Term(-view.seq_logps, view.reward.abs())"), {})
 

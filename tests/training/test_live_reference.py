@@ -12,10 +12,14 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from heedful.models import load_policy
 from heedful.models.heads import lm_head
 from heedful.models.logprobs import ReferenceStates
+from heedful.objectives import bind
 from heedful.objectives.reduce import Objective, Term, whole_step
 from heedful.objectives.views import Tokens
+from heedful.training import train
+from heedful.training.context import state_bytes
 from heedful.training.live_reference import LiveReference
 from heedful.training.loop import Loop
 from heedful.training.step import StepRunner
@@ -219,10 +223,16 @@ def test_a_reference_of_another_vocabulary_is_refused(place: Path, held: str):
         small_run(place, held, "refused", reference=str(padded))
 
 
-def test_a_dry_run_counts_the_reference(place: Path, held: str):
-    from heedful.training import train
-
-    said: list[str] = []
-    train(small_config(place, held, "dry"), dry_run=True, echo=said.append)
-    assert any(line.startswith("would train") for line in said)
+def test_a_model_beside_the_policy_is_counted(place: Path, held: str):
+    """Four bytes a parameter; adapters need none, and the other columns of a reference are computed ahead."""
+    config = small_config(place, "dpo", "counted")
+    model = load_policy(config.model).model
+    adapted = load_policy(config.model, lora={"r": 4}).model
+    size = sum(p.numel() for p in model.parameters())
+    cached = state_bytes(config, bind("dpo", {}), model)
+    assert state_bytes(config, bind(held, {}), model) - cached == 4 * size
+    synced = config.model_copy(update={"sync_reference_every": 1})
+    assert state_bytes(synced, bind("dpo", {}), model) - cached == 4 * size
+    assert state_bytes(synced, bind("dpo", {}), adapted) == state_bytes(config, bind("dpo", {}), adapted)
+    assert train(small_config(place, held, "dry"), dry_run=True, echo=lambda line: None) == place / "dry"
     assert not (place / "dry").exists()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from heedful.maths import wide
 from heedful.objectives.toy import toy_batch
-from heedful.objectives.views import Batch, Lists, MissingColumn, Pairs, Singles, Tokens, View
+from heedful.objectives.views import TOKEN_OUTPUTS, Batch, Lists, MissingColumn, Pairs, Singles, Tokens, View
 
 VIEWS: dict[str, type[View]] = {view.__name__: view for view in (Tokens, Singles, Pairs, Lists)}
 
@@ -283,6 +283,8 @@ def needs(objective: Objective) -> frozenset[str]:
             f"{objective.name} reads a column {error.args[0]!r} that no batch carries; "
             f"there are {', '.join(sorted([*batch.tokens, *batch.responses]))}"
         ) from error
+    if "scores" in batch.read and (others := sorted(batch.read & TOKEN_OUTPUTS)):
+        raise ValueError(f"{objective.name} reads scores and {others[0]}, but a model that scores gives nothing else")
     if not any(term.values.requires_grad for term in outcome.terms.values()):
         raise ValueError(f"{objective.name} returns values without a gradient: nothing would be trained")
     return frozenset(batch.read)
