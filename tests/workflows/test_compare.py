@@ -253,7 +253,7 @@ def test_a_reward_model_is_not_compared(place: Path):
 
 
 def test_what_a_comparison_began_with_stays(seen: dict[str, Any], place: Path):
-    with pytest.raises(UserError, match="its validation changed since the comparison began"):
+    with pytest.raises(UserError, match="its judges changed since the comparison began"):
         run(place, "whole", MEMBERS, "evaluate=length,parses")
     with pytest.raises(UserError, match=r"lr was 0\.001 and is now 0\.1"):
         run(place, "whole", MEMBERS, "lr=0.1")

@@ -24,9 +24,9 @@ EVALUATION = "evaluation.json"
 NUM_SAMPLES = 8
 CURVES = ("eval/reward", "eval/failed", "eval/answer_tokens", "eval/rewards/accuracies", "train/kl", "train/entropy")
 LEAD = (
-    "Every model below was trained from the same model on the same data, in the same order, and answered the same "
-    "held-out prompts, which no training saw."
+    "Every model below was trained from the same model and answered the same held-out prompts, which no training saw."
 )
+SAME = " Every run saw the same data in the same order, as long as the others; a chain is several runs."
 
 
 def write_all(plan: Plan, rows: Sequence[Row], answers: Sequence[Answers], num_validation: int, echo: Echo) -> Path:
@@ -67,9 +67,10 @@ def write_page(plan: Plan, rows: Sequence[Row], answers: Sequence[Answers], said
         Section("Data", data_table(rows)),
         Section("Settings", blocks.folded("of the first run", blocks.facts(plan.first.model_dump(mode="json")))),
     ]
+    lead = LEAD + ("" if any(map(is_warning, said)) else SAME)
     objectives = list(dict.fromkeys(chain_name(run) for run in plan.members))
     return write_report(
-        plan.out / "report.html", f"Comparison of {', '.join(objectives)}", sections, lead=blocks.paragraph(LEAD)
+        plan.out / "report.html", f"Comparison of {', '.join(objectives)}", sections, lead=blocks.paragraph(lead)
     )
 
 

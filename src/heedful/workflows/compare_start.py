@@ -11,6 +11,7 @@ from typing import Any
 from heedful.models.folders import digest_of, resolve
 from heedful.objectives.reduce import needs
 from heedful.recipes.needs import check
+from heedful.scorers.identity import identity_of
 from heedful.tokens.memory import remembering_tokens
 from heedful.training import resolve_objective, train
 from heedful.training.context import cache_folder, check_models
@@ -82,12 +83,12 @@ def begin(plan: Plan, held_out: HeldOut) -> None:
     record = {
         "model": digest_of(resolve(plan.first.model, trust_remote_code=plan.first.trust_remote_code)),
         "data": held_out.digests,
-        "validation": validation_record(plan, held_out),
+        **validation_record(plan, held_out),
     }
     path = plan.out / RECORD
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name, value in record.items() if before[name] != value]
+        changed = [name for name, value in record.items() if before.get(name) != value]
         if changed:
             raise UserError(
                 f"{plan.out}: its {' and '.join(changed)} changed since the comparison began, so old and new runs "
@@ -97,11 +98,14 @@ def begin(plan: Plan, held_out: HeldOut) -> None:
 
 
 def validation_record(plan: Plan, held_out: HeldOut) -> dict[str, Any]:
-    """What decides the numbers of a validation."""
+    """What decides the numbers of a validation: who judges what answers.  Nothing where there is none."""
+    if not held_out.validation:
+        return {"judges": {}, "validation": {}}
     asked = plan.config
     sampling = {name: getattr(asked, name) for name in ("max_new_tokens", "temperature", "top_p")}
     prompts = [[[m.role, m.content] for m in example.prompt] for example in held_out.validation]
-    return {"judges": asked.judges, **sampling, "prompts": prompts} if prompts else {}
+    judges = {name: [identity_of(name), weight] for name, weight in asked.judges.items()}
+    return {"judges": judges, "validation": {**sampling, "prompts": prompts}}
 
 
 def describe(plan: Plan, held_out: HeldOut, data: dict[str, PreparedData], echo: Echo) -> None:
