@@ -423,8 +423,8 @@ def test_a_run_of_nothing_but_such_steps_fails_however_short(place: Path, monkey
     spoiled(monkeypatch, {0, 1})
     for _ in range(2):  # the second finds a run that came to its end, and says the same
         with pytest.raises(RunError, match=r"every step of the run had a loss .*the last is step 2"):
-            small_run(place, "dpo", "short", steps=2, num_bad_steps=3)
-    assert not (place / "short" / "final").exists()
+            small_run(place, "dpo", "none-finite", steps=2, num_bad_steps=3)
+    assert not (place / "none-finite" / "final").exists()
 
 
 def test_the_command_then_exits_with_1(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

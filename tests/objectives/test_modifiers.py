@@ -189,6 +189,9 @@ MINE = """
 from heedful.objectives.reduce import Term
 from heedful.objectives.views import Pairs, Lists
 
+def wanting(pairs: Pairs, *, nll_weight: float, wpo: bool = False):
+    return -nll_weight * pairs.margin.sigmoid()
+
 def mine(pairs: Pairs, *, strength: float):
     return -strength * pairs.margin.sigmoid()
 
@@ -209,6 +212,8 @@ def test_ones_own_objective_takes_them_too(tmp_path: Path):
     assert set(settings_model(get(name)).model_fields) == {"strength", *VALUES}
     batch = random_batch(5)
     assert loss(name, {"strength": 2.0, **VALUES}, batch) != loss(name, {"strength": 2.0}, batch)
+    wanting = get(f"{tmp_path / 'mine.py'}:wanting")
+    assert {m.setting for m in wanting.modifiers} == {"humanline"}, "what is its own stays its own"
     ranked = bind(f"{tmp_path / 'mine.py'}:ranked", {"nll_weight": 0.5})
     assert ranked.view is Lists
     assert set(ranked(batch).terms) == {"loss", "nll"}

@@ -6,6 +6,7 @@ weights multiply them all (`reduce.weighted`).  In each function below the keywo
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -98,7 +99,7 @@ def attach(function: Callable, defaults: Mapping[str, Any] | None) -> Callable:
 
     defaults: the function's settings where it can be tried with them; None offers all that fit its view.
     """
-    view, own = view_of(function), function.__kwdefaults__ or {}
+    view, own = view_of(function), inspect.signature(function).parameters
     try:
         read = None if defaults is None else needs(Objective(function.__name__, function, defaults))
     except Exception:  # Whatever is wrong with it is said when it is bound.
