@@ -16,7 +16,7 @@ from heedful.training.train import resolve_objective
 from heedful.types import Message, UserError
 from heedful.workflows.sampling import sample
 from tests.end_to_end.runs import bits
-from tests.training.small_runs import broken_run, small_config, small_run
+from tests.training.small_runs import broken_run, rows, small_config, small_run
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +73,26 @@ def test_control_tokens_that_cannot_be_told_apart(place):
         control_tokens(resolve_objective(config))
     plain = TrainConfig.model_validate({**config.model_dump(), "objective": {"name": "dpo"}})
     assert control_tokens(resolve_objective(plain)) == ()
+
+
+HELD = """
+from heedful.objectives.control import control_tokens
+from heedful.objectives.views import Singles
+
+@control_tokens(good="best", bad="worst")
+def held(singles: Singles, *, best: str = "<|best|>", worst: str = "<|worst|>"):
+    return (singles.log_ratio - 1.0) ** 2, {"log_ratios": singles.log_ratio}
+"""
+
+
+def test_any_objective_may_name_tokens_and_its_reference_gets_the_same_rows(place, tmp_path):
+    """A reference with the policy's weights gives the policy's log-probabilities, new tokens included."""
+    import shutil
+
+    (tmp_path / "held.py").write_text(HELD)
+    shutil.copytree(place / "model", tmp_path / "twin")
+    for name, reference in (("own", None), ("twin", str(tmp_path / "twin"))):
+        run = small_run(place, f"{tmp_path}/held.py:held", f"held-{name}", reference=reference)
+        first = rows(run)[0]
+        assert first["train/log_ratios"] == pytest.approx(0.0, abs=1e-6)
+        assert Template.load(load_tokenizer(str(run / "final"))).control == "<|best|>"

@@ -186,3 +186,11 @@ def test_settings_that_several_objectives_share_are_for_those_that_read_them(pla
     assert without_idle(config, resolve_objective(config)) == small_config(place, "dpo", "out")
     reader = small_config(place, "a_lol", "out", rewards="length", value="data", value_fit={"samples": 2})
     assert without_idle(reader, resolve_objective(reader)) == reader
+
+
+def test_a_value_in_the_data_is_a_number(place, tmp_path):
+    row = json.loads((place / "scored.jsonl").read_text().splitlines()[0])
+    row["responses"][0]["value"] = "much"
+    (tmp_path / "data.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match=r"data\.jsonl:1: value='much' must be a number"):
+        prepared(place, "a_lol", data=str(tmp_path / "data.jsonl"))

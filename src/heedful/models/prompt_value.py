@@ -28,7 +28,7 @@ TOKENS_AT_ONCE = 8192
 class PromptValueHead(nn.Module):
     """The head; its first output is `start` for every text.
 
-    width: D.  low, high: between which V lies.  Raises nothing: whoever makes one has low < start < high.
+    width: D.  low, high: between which V lies; low < high.
     """
 
     def __init__(self, width: int, low: float, high: float, start: float):
