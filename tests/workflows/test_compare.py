@@ -217,6 +217,17 @@ def test_different_data_is_said(place: Path):
     assert any(line.startswith("NOT THE SAME DATA: of the examples, each could use sft 25, dpo 24") for line in said)
 
 
+def test_prompts_that_leave_no_room_for_an_answer_are_not_asked(place: Path):
+    said: list[str] = []
+    held_out = write_pairs(place / "with-long.jsonl", 30)
+    long = json.loads(held_out.read_text().splitlines()[0])
+    long["prompt"][0]["content"] = "Why? " * 200
+    held_out.write_text(held_out.read_text() + json.dumps(long) + "\n")
+    more = (f"eval_data={held_out}", "eval_fraction=null")
+    compare(("sft",), words(place, "long", *more), dry_run=True, echo=said.append)
+    assert said[0] == "1 held-out prompts are left out: they leave no room for an answer"
+
+
 def test_a_dry_run_writes_nothing(place: Path):
     said: list[str] = []
     compare(("sft", "sft+dpo"), words(place, "dry"), dry_run=True, echo=said.append)

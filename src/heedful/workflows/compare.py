@@ -14,10 +14,11 @@ import numpy as np
 from heedful.config import dump_yaml
 from heedful.examples import read_jsonl, write_jsonl
 from heedful.models.folders import digest_of, resolve
-from heedful.training import train
+from heedful.training import resolve_objective, train
 from heedful.training.checkpoints import best_checkpoint
 from heedful.training.data import PreparedData
 from heedful.training.run_folder import FINAL
+from heedful.training.shaping import load_template
 from heedful.types import Echo, Example
 from heedful.workflows.compare_measure import BASE, DATA, Answers, measure
 from heedful.workflows.compare_plan import Plan, Run, folder_name, make_plan
@@ -50,7 +51,9 @@ def compare(
     plan = make_plan(read_request(objectives, words, files))
     refuse_unfit(plan, trains=not dry_run)
     panel = make_panel(plan.config.judges, device_of(plan.first.device))
-    held_out = hold_out(plan.first, plan.config)
+    held_out = hold_out(plan.first, plan.config, load_template(plan.first, resolve_objective(plan.first)))
+    if held_out.num_too_long:
+        echo(f"{held_out.num_too_long:,} held-out prompts are left out: they leave no room for an answer")
     data = prepare_all(plan, dry_run=dry_run, echo=echo)
     if dry_run:
         describe(plan, held_out, data, echo)
@@ -127,6 +130,7 @@ class Comparison:
                 logps_of=None if name == BASE else config.model,
                 chat_template=config.template if name == BASE else None,
                 device=config.device,
+                trust_remote_code=config.trust_remote_code,
                 echo=self.indented,
                 **settings,
             )

@@ -29,11 +29,13 @@ class HeldOut:
 
     test: what every model is measured on.  validation: others, at most a third of all.
     digests: of the examples that are trained on, and of the evaluation data.
+    num_too_long: prompts that are not asked, since they leave no room for an answer.
     """
 
     test: list[Example]
     validation: list[Example]
     digests: dict[str, str]
+    num_too_long: int
 
     def best_answers(self, prefer: str) -> tuple[list[Example], np.ndarray]:
         """The data's best answer to each test prompt that has a judged one, and which prompts those are."""
@@ -44,16 +46,19 @@ class HeldOut:
         return examples, np.array(rows, np.int64)
 
 
-def hold_out(config: TrainConfig, asked: CompareConfig) -> HeldOut:
+def hold_out(config: TrainConfig, asked: CompareConfig, template: Template) -> HeldOut:
     """The prompts of the evaluation data, in an order drawn by the seed: first validation's, then the test's.
 
     Raises UserError if there are too few.
     """
     train, evaluation, _ = read_data(config)
     digests = {"train": digest_of_examples(train), "eval": digest_of_examples(evaluation)}
-    prompts = distinct_prompts(without_prompts_of(evaluation, train).examples)
+    found = distinct_prompts(without_prompts_of(evaluation, train).examples)
+    limit = prompt_limit(config, asked.max_new_tokens)
+    prompts = [example for example in found if _fits(example, template, limit)]
     if not prompts:
-        raise UserError("none of the evaluation data has a prompt that is not in the training data too")
+        what = f"that fits in {limit} tokens" if found else "that is not in the training data too"
+        raise UserError(f"none of the evaluation data has a prompt {what}, so there is nothing to compare on")
     wanted = asked.validation_prompts if asked.judges else 0
     if wanted and len(prompts) < LEAST_VALIDATION:
         raise UserError(
@@ -62,7 +67,16 @@ def hold_out(config: TrainConfig, asked: CompareConfig) -> HeldOut:
         )
     prompts = random.Random(config.seed).sample(prompts, len(prompts))
     num = min(wanted, len(prompts) // LEAST_VALIDATION)
-    return HeldOut(prompts[num : num + asked.num_prompts], prompts[:num], digests)
+    return HeldOut(prompts[num : num + asked.num_prompts], prompts[:num], digests, len(found) - len(prompts))
+
+
+def _fits(example: Example, template: Template, limit: int) -> bool:
+    """Whether the prompt can be asked, without its oldest turns if need be."""
+    try:
+        template.encode_prompt(example.prompt, max_prompt_length=limit - 1)  # a control token may come to it
+    except UserError:
+        return False
+    return True
 
 
 def prompt_limit(config: TrainConfig, max_new_tokens: int) -> int:

@@ -64,6 +64,7 @@ def sample_examples(
     control: str | None = None,
     chat_template: str | dict[str, str] | None = None,
     device: str = "auto",
+    trust_remote_code: bool = False,
     echo: Echo = print,
     **settings: Any,
 ) -> list[Example]:
@@ -71,16 +72,16 @@ def sample_examples(
 
     logps_of: another model, whose log-probability of each response is written beside the sampler's own, as
     `extra["logp_base"]` beside `extra["logp"]` (nats); it reads the prompt without a control token.
-    chat_template: as the setting `template` of a run; None is the model's own.
+    chat_template, trust_remote_code: as the settings `template` and `trust_remote_code` of a run.
     """
-    loaded = load_policy(model, device=device_of(device))
+    loaded = load_policy(model, device=device_of(device), trust_remote_code=trust_remote_code)
     template = Template.load(loaded.tokenizer, chat_template, control=control)
     total = len(prompts) * settings.get("samples_per_prompt", 1)
     sampled = _sampled(loaded, prompts, template, want_logps=logps_of is not None, **settings)
     rollouts = in_order(with_progress(sampled, total, "answers", echo))
     answered = to_examples(rollouts, source=model)
     if logps_of is not None:
-        other = load_policy(logps_of, device=device_of(device)).model
+        other = load_policy(logps_of, device=device_of(device), trust_remote_code=trust_remote_code).model
         logps = iter(sequence_logps(other, [_without_control(rollout, template) for rollout in rollouts]))
         for response in (r for example in answered for r in example.responses):
             response.extra["logp_base"] = next(logps)
