@@ -234,5 +234,32 @@ def test_a_model_beside_the_policy_is_counted(place: Path, held: str):
     synced = config.model_copy(update={"sync_reference_every": 1})
     assert state_bytes(synced, bind("dpo", {}), model) - cached == 4 * size
     assert state_bytes(synced, bind("dpo", {}), adapted) == state_bytes(config, bind("dpo", {}), adapted)
-    assert train(small_config(place, held, "dry"), dry_run=True, echo=lambda line: None) == place / "dry"
+
+
+def test_a_dry_run_of_a_divergence_says_what_is_on(place: Path, held: str):
+    said: list[str] = []
+    settings = {"name": "dpo", "wpo": True}
+    train(small_config(place, settings, "dry", sync_reference_every=1), dry_run=True, echo=said.append)
+    (line,) = [line for line in said if line.startswith("would train dpo(")]
+    assert line.endswith("wpo=True)")
+    assert "humanline" not in line
+    train(small_config(place, held, "dry"), dry_run=True, echo=said.append)
     assert not (place / "dry").exists()
+
+
+CONTROLLED = """
+from heedful.objectives.control import control_tokens
+from heedful.objectives.reduce import Term
+from heedful.objectives.views import Singles
+
+@control_tokens(good="good", bad="bad")
+def held(singles: Singles, *, good: str = "<|yes|>", bad: str = "<|no|>"):
+    return {"nll": Term(-singles.seq_logps), "kl": Term(singles.kl, over="tokens")}
+"""
+
+
+def test_tokens_that_the_policy_gains_its_reference_gains_too(place: Path):
+    (place / "controlled.py").write_text(CONTROLLED)
+    run = small_run(place, f"{place / 'controlled.py'}:held", "controlled", sync_reference_every=1, **STEADY)
+    assert steps(run)[0]["train/loss/kl"] == 0.0
+    assert steps(run)[-1]["train/loss/kl"] > 0.0

@@ -22,6 +22,7 @@ from heedful.models.wrapper import PackedModel
 from heedful.objectives.reduce import VALUE_HEAD, Objective, needs
 from heedful.training.context import Context, has_live_reference
 from heedful.training.engine import copy_whole, is_adapted, unwrap, whole, without_gradient, wrap
+from heedful.training.shaping import control_tokens
 from heedful.types import UserError
 
 
@@ -112,7 +113,11 @@ def live_reference(context: Context, module: nn.Module) -> LiveReference | None:
         return LiveReference(module, lambda: _exchanged(own, weights), policy, wants, weights, every)
     name = config.reference or config.model
     other = load_policy(
-        name, dtype=config.dtype, device=context.world.device, trust_remote_code=config.trust_remote_code
+        name,
+        dtype=config.dtype,
+        device=context.world.device,
+        trust_remote_code=config.trust_remote_code,
+        added_tokens=control_tokens(context.objective),
     ).model.requires_grad_(False)
     if every is not None and _shapes(other) != _shapes(policy):
         raise UserError(

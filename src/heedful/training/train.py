@@ -171,13 +171,14 @@ def explained(context: Context, error: BaseException) -> RunError | None:
 
 def describe(context: Context) -> None:
     """What a dry run says: what would run, on what, and the memory expected."""
-    config, data, model = context.config, context.data.train, context.loaded.model
-    memory = state_bytes(config, context.objective, model)
+    config, data, objective = context.config, context.data.train, context.objective
+    memory = state_bytes(config, objective, context.loaded.model)
     memory += context.tokens_per_pack * budget.bytes_per_token(context.loaded.config, config.gradient_checkpointing)
-    settings = ", ".join(f"{k}={v}" for k, v in context.objective.settings.items())
+    around = {modifier.setting: value for modifier, value in objective.modifiers}
+    settings = ", ".join(f"{k}={v}" for k, v in {**objective.own_settings, **around}.items())
     tokens = int(data.example_lengths.sum())
     for line in (
-        f"would train {context.objective.name}({settings})",
+        f"would train {objective.name}({settings})",
         f"for {context.sampler.num_steps:,} steps of {config.batch_size} {config.batch_unit}",
         f"on {data.num_examples:,} examples, {tokens:,} tokens an epoch",
         f"in packs of at most {context.tokens_per_pack:,} tokens, {config.dtype}, about {memory / 2**30:.1f} GiB",
