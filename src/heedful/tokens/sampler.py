@@ -130,8 +130,8 @@ def permutation(n: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
 def draws(mass: Float[np.ndarray, " E"], n: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
     """n independent draws of 0 … E-1, with replacement, the j-th a function of (mass, seed, epoch, j) alone.
 
-    mass: running sums of the weights.  Row i is drawn where u·total lies in [mass[i-1], mass[i]), so never if its weight
-    is 0.
+    mass: running sums of the weights.  Row i is drawn where u·total lies in [mass[i-1], mass[i]), which is empty for a
+    weight of 0.
     """
     uniform = (_hashes(n, seed, epoch) >> np.uint64(11)) * 2.0**-53
     last = np.searchsorted(mass, mass[-1])  # the last row with a weight, where rounding reaches the total
