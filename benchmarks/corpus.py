@@ -54,6 +54,11 @@ class Corpus:
         """What Heedful reads."""
         return self.folder / "pairs.jsonl"
 
+    @property
+    def rewards(self) -> Path:
+        """The same for objectives of offline reinforcement learning: rewards, and the value of every prompt."""
+        return self.folder / "rewards.jsonl"
+
     def trl(self, objective: str) -> Path:
         """The same examples as TRL's trainer of this objective reads them, in the order of Heedful's sampler."""
         return self.folder / f"trl_{objective if objective in ('sft', 'kto') else 'pairs'}.jsonl"
@@ -210,6 +215,7 @@ def write_rows(corpus: Corpus, pairs: list[Pair], *, batch: int = BATCH, seed: i
 
     corpus.folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(corpus.pairs, pairs)
+    write_jsonl(corpus.rewards, map(_rewarded, pairs))
     ordered = [pairs[i] for i in permutation(len(pairs), seed, 0)]
     write_jsonl(corpus.trl("dpo"), ordered)
     write_jsonl(corpus.trl("sft"), [{"prompt": p["prompt"], "completion": p["chosen"]} for p in ordered])
@@ -220,6 +226,11 @@ def write_rows(corpus: Corpus, pairs: list[Pair], *, batch: int = BATCH, seed: i
         for pair in ordered[start : start + batch]
     ]
     write_jsonl(corpus.trl("kto"), singles)
+
+
+def _rewarded(pair: Pair) -> dict[str, Any]:
+    answers = [{"messages": pair[side], "reward": reward} for side, reward in (("chosen", 1.0), ("rejected", 0.0))]
+    return {"prompt": pair["prompt"], "responses": answers, "value": 0.5}
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:

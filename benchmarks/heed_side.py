@@ -43,7 +43,7 @@ class HeedRun:
         settings: dict[str, Any] = {
             "objective": {"name": self.objective, **OURS.get(self.objective, {})},
             "model": str(self.corpus.model(self.objective)),
-            "data": str(self.corpus.pairs),
+            "data": str(self.corpus.rewards if self.objective == "a_lol" else self.corpus.pairs),
             "out": str(self.work / "run"),
             "cache_dir": str(self.work / "cache"),
             "batch_size": BATCH,

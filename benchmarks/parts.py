@@ -33,6 +33,7 @@ def parts() -> dict[str, Part]:
     """Name and function of every part, in the order in which they run."""
     from benchmarks.growth import growth
     from benchmarks.memory import memory
+    from benchmarks.objectives import objectives
     from benchmarks.packing import packing
     from benchmarks.rollouts import rollouts
     from benchmarks.startup import startup
@@ -44,6 +45,8 @@ def parts() -> dict[str, Part]:
         "reward": lambda corpus, work, effort: contest(corpus, "reward", work, _longer(effort)),
         "simpo": lambda corpus, work, effort: contest(corpus, "simpo", work, effort),
         "slic": lambda corpus, work, effort: contest(corpus, "slic", work, effort),
+        "a_lol": lambda corpus, work, effort: contest(corpus, "a_lol", work, effort),
+        "objectives": lambda corpus, work, effort: objectives(corpus, work, effort),
         "sft": lambda corpus, work, effort: contest(corpus, "sft", work, _longer(effort)),
         "growth": lambda corpus, work, effort: growth(corpus, work, _fewer(effort)),
         "rollouts": lambda corpus, work, effort: rollouts(corpus.first(160, work / "data"), work, _fewer(effort)),

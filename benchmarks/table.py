@@ -65,6 +65,11 @@ def _memory(prefix: str) -> Callable[[Parts], float]:
     return lambda parts: next(v for k, v in parts["memory"].items() if k.startswith(prefix))["ratios"]["heedful/trl"]
 
 
+def _costliest(parts: Parts) -> str:
+    share = parts["objectives"]["share"]
+    return max(share, key=lambda name: share[name])
+
+
 def _slowest_rollouts(parts: Parts) -> float:
     return min(v["ratios"]["generate/heedful"] for k, v in parts["rollouts"].items() if k.startswith("K="))
 
@@ -83,6 +88,9 @@ ROWS = (
         note=lambda parts: f"{parts['simpo']['ratios']['heedful/bare']:.2f} × the bare model's"),
     Row("slic", "SLiC step: TRL's / ours", 2.0, True, _ratio("slic", "trl/heedful"),
         note=lambda parts: f"{parts['slic']['ratios']['heedful/bare']:.2f} × the bare model's"),
+    Row("a_lol", "A-LoL step, reference cached: time / bare model's", 1.05, False, _ratio("a_lol", "heedful/bare")),
+    Row("objectives", "an objective's own share of a step, of all that exist the largest", 0.03, False,
+        lambda parts: max(parts["objectives"]["share"].values()), "%", note=_costliest),
     Row("reward", "reward model step: TRL's / ours", 2.0, True, _ratio("reward", "trl/heedful"),
         note=lambda parts: f"{parts['reward']['ratios']['heedful/bare']:.2f} × the bare model's"),
     Row("sft", "SFT step: TRL's / ours", 1.3, True, _ratio("sft", "trl/heedful"),

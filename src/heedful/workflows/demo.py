@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.stages import Stages
 
-METHODS = ("dpo", "kto")
+METHODS = {"dpo": "pairs", "kto": "pairs", "slic": "pairs", "a_lol": "rewards", "r_gold": "rewards", "pro": "rewards"}
+"""How the base model is aligned, and on which form of the same feedback."""
 LEAST_PAIRS = 16
 """With fewer there is nothing to hold out for the reward model, and nothing to learn."""
 
@@ -71,7 +71,8 @@ class Demo:
         self.out, self.seed, self.size, self.echo = out, seed, size, echo
         self.stages = Stages(out, echo)
         self.train_file, self.test_file = out / "data" / "functions.jsonl", out / "data" / "held-out.jsonl"
-        self.feedback_file, self.pairs_file = out / "data" / "feedback.jsonl", out / "data" / "pairs.jsonl"
+        self.feedback_file = out / "data" / "feedback.jsonl"
+        self.learnt_from = {form: out / "data" / f"{form}.jsonl" for form in ("pairs", "rewards")}
 
     def run(self) -> Path:
         stage, out, size = self.stages.run, self.out, self.size
@@ -82,11 +83,12 @@ class Demo:
         base = self.settings("base", f"model={out / 'new'}", f"data={self.train_file}", *size.base)
         self.train_stage("base", base, after=["new model"])
         stage("feedback", self.sample_feedback, after=["base"], outputs=[self.feedback_file])
-        stage("pairs", self.make_pairs, after=["feedback"], outputs=[self.pairs_file])
-        for name in ("reward", *METHODS):
+        stage("pairs", self.make_pairs, after=["feedback"], outputs=[self.learnt_from["pairs"]])
+        stage("rewards", self.make_rewards, after=["feedback"], outputs=[self.learnt_from["rewards"]])
+        for name, form in {"reward": "pairs", **METHODS}.items():
             held_out = ["eval_fraction=0.15"] if name == "reward" else []
-            settings = self.settings(name, f"model={out / 'base'}", f"data={self.pairs_file}", *held_out)
-            self.train_stage(name, settings, after=["base", "pairs"])
+            settings = self.settings(name, f"model={out / 'base'}", f"data={self.learnt_from[form]}", *held_out)
+            self.train_stage(name, settings, after=["base", form])
         for name in ("base", *METHODS):
             stage(f"samples of {name}", lambda n=name: self.sample_test(n), after=[name], outputs=[self.samples(name)])
         return self.report()
@@ -156,9 +158,19 @@ class Demo:
         pairs, counts = make_pairs(read_jsonl(self.feedback_file), SCORERS["pep8"])
         if len(pairs) < LEAST_PAIRS:
             raise RunError(f"Only {len(pairs)} pairs came of the samples, too few to learn from: {self.feedback_file}.")
-        write_jsonl(pairs, self.pairs_file)
+        write_jsonl(pairs, self.learnt_from["pairs"])
         (self.out / "data" / "pairs.json").write_text(json.dumps(asdict(counts), indent=1), encoding="utf-8")
         self.echo(f"  {counts.num_pairs:,} pairs of {counts.num_prompts:,} headers")
+
+    def make_rewards(self) -> None:
+        """Feedback as rewards: every sample with its own, every header with its value."""
+        from heedful.examples import read_jsonl, write_jsonl
+        from heedful.scorers import SCORERS
+        from heedful.workflows.feedback import make_rewards
+
+        rewarded = make_rewards(read_jsonl(self.feedback_file), SCORERS["pep8"])
+        write_jsonl(rewarded, self.learnt_from["rewards"])
+        self.echo(f"  rewards of {sum(len(e.responses) for e in rewarded):,} samples of {len(rewarded):,} headers")
 
     def samples(self, name: str) -> Path:
         """The file of a model's samples of the held-out headers."""
@@ -196,6 +208,7 @@ class Demo:
         """Measure, say it, and write table.json, table.md and report.html."""
         from heedful.examples import read_jsonl
         from heedful.workflows import demo_report, demo_table
+        from heedful.workflows.tables import print_table, to_markdown
 
         samples = {name: read_jsonl(self.samples(name)) for name in ("base", *METHODS)}
         rows = [demo_table.measure(name, s, samples["base"], seed=self.seed) for name, s in samples.items()]
@@ -206,11 +219,11 @@ class Demo:
         notes = [f"{row.name}: {row.verdict}" for row in rows if row.success is not None]
         notes.append(demo_report.reward_note(self.out / "reward"))
         (self.out / "table.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
-        (self.out / "table.md").write_text(demo_table.to_markdown(demo_table.HEADERS, texts, notes), encoding="utf-8")
+        (self.out / "table.md").write_text(to_markdown(demo_table.HEADERS, texts, notes), encoding="utf-8")
         counts = {"pairs": json.loads((self.out / "data" / "pairs.json").read_text(encoding="utf-8"))}
         counts["samples of each model"] = {"headers": len(samples["base"]), "samples of each": self.size.test_samples}
         path = demo_report.write(self.out, rows, samples, seconds, counts)
-        _print_table(demo_table.HEADERS, texts, notes)
+        print_table("Completing headers of functions that no training saw", demo_table.HEADERS, texts, notes)
         self.echo(", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items()))
         self.echo(f"together {sum(seconds.values()):.0f} s")
         self.echo(f"\nWrote {self.out}: report.html (open it in any browser), table.md, table.json, and the models.")
@@ -226,34 +239,19 @@ def _distinct_prompts(examples: list[Example], count: int, seed: int) -> list[Ex
     return random.Random(seed).sample(prompts, min(count, len(prompts)))
 
 
-def _print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> None:
-    """The table turned on its side: a terminal is narrow and the measures are many."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    table = Table(title="Completing headers of functions that no training saw", title_justify="left")
-    table.add_column(headers[0])
-    for row in rows:
-        table.add_column(row[0], justify="right")
-    for k, header in enumerate(headers[1:], start=1):
-        table.add_row(header, *(Text(row[k]) for row in rows))
-    console.print(table)
-    for line in notes:
-        console.print(line, markup=False)
-
-
 def _plan(out: Path, quick: bool) -> list[str]:
-    size = QUICK if quick else FULL
+    size, time = (QUICK, "one or two minutes") if quick else (FULL, "five to ten minutes")
     return [
-        f"In {out}, {'about a minute' if quick else 'about seven minutes'} on two cores, 1.5 GB of memory, no network:",
+        f"In {out}, {time} on two cores, 1.5 GB of memory, no network:",
         f"  corpus: functions of {sys.prefix}'s standard library, at most {size.longest} characters",
         f"  base: a Llama {size.hidden_size} wide with {size.layers} layers, from random weights (recipe demo/base)",
         f"  feedback: {size.feedback_samples} bodies for each of {size.feedback_prompts} headers, scored for PEP 8",
-        "  pairs: tidier over less tidy bodies of the same header",
+        "  pairs: tidier over less tidy bodies of the same header; rewards: every body with its own",
         "  reward: a reward model on the pairs (recipe demo/reward)",
-        *(f"  {method}: the base model aligned on the pairs (recipe demo/{method})" for method in METHODS),
+        *(
+            f"  {method}: the base model aligned on the {form} (recipe demo/{method})"
+            for method, form in METHODS.items()
+        ),
         f"  samples: {size.test_samples} bodies for each of {size.test_prompts} held-out headers from every model",
         "  report: table.md, table.json, report.html",
     ]

@@ -1,15 +1,22 @@
-"""From scored samples to preference pairs."""
+"""From scored samples to what objectives read: preference pairs, rewards and values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from heedful.scorers import Scorer
 from heedful.types import Example, Response
 
 LENGTHS = (0.8, 1.25)
 """A chosen body has this many times the rejected one's characters: a pair must teach neither to be short nor long."""
+
+
+TENTHS = 10
+"""Into how many parts samples are sorted by length, for a reward to be compared within one."""
+
+MOST = 4.0
+"""The largest reward: the few long samples that do not fail would outweigh all others."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,43 @@ def make_pairs(
         failures / max(len(found), 1),
     )
     return [_pair(example, chosen, rejected) for example, chosen, rejected, _ in found], counts
+
+
+def make_rewards(examples: Sequence[Example], scorer: Scorer) -> list[Example]:
+    """The same samples with rewards, and what their prompt is worth.
+
+    A sample is worth its score, from 0 for a failure to 1 for the best there is, over the average of samples of like
+    length: 1 is as good as others of its length, and `MOST` the most that anything counts.  (Short code parses more
+    often; without this, what is learnt is to be short.)  The samples are the reference policy's own, so the mean of a
+    prompt's rewards estimates its value.  Prompts whose samples are all alike say nothing about which is better, and
+    are left out.
+    """
+    assert scorer.failure is not None
+    lowest = scorer.reward(scorer.failure)
+    worths = [[1 - scorer.reward(score) / lowest for score in scores] for scores in scorer.examples(examples)]
+    responses = [response for example in examples for response in example.responses]
+    typical = iter(_of_like_length([len(r.text) for r in responses], [worth for group in worths for worth in group]))
+    rewarded = []
+    for example, group in zip(examples, worths, strict=True):
+        rewards = [min(worth / average, MOST) if (average := next(typical)) else 0.0 for worth in group]
+        if len(set(rewards)) > 1:
+            kept = [replace(r, reward=reward) for r, reward in zip(example.responses, rewards, strict=True)]
+            value = {"value": _mean(rewards)}
+            rewarded.append(replace(example, responses=kept, source=scorer.name, extra=example.extra | value))
+    return rewarded
+
+
+def _of_like_length(lengths: Sequence[int], worths: Sequence[float]) -> list[float]:
+    """For each sample the mean worth of those in its tenth of all lengths."""
+    order = sorted(range(len(lengths)), key=lambda k: lengths[k])
+    averages = [0.0] * len(order)
+    size = -(-len(order) // TENTHS)
+    for start in range(0, len(order), size):
+        tenth = order[start : start + size]
+        average = _mean([worths[k] for k in tenth])
+        for k in tenth:
+            averages[k] = average
+    return averages
 
 
 def _pairs_of(

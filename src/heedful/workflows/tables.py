@@ -11,21 +11,29 @@ from typing import Any
 
 from heedful.examples.io import replacing
 
+BESIDE_THE_FIRST = 2
+"""Rows with intervals that fit beside the first on a terminal of 80 columns."""
+
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
-    """The table turned on its side, a column for each row: a terminal is narrow and the measures are many."""
+    """The table turned on its side, a column for each row: a terminal is narrow and the measures are many.
+
+    More rows than fit side by side follow in further tables, each with the first row again to compare with.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    table = Table(title=title, title_justify="left")
-    table.add_column(headers[0])
-    for row in rows:
-        table.add_column(row[0], justify="right")
-    for k, header in enumerate(headers[1:], start=1):
-        table.add_row(Text(header), *(Text(row[k]) for row in rows))
-    console.print(table)
+    for start in range(1, max(len(rows), 2), BESIDE_THE_FIRST):
+        shown = [*rows[:1], *rows[start : start + BESIDE_THE_FIRST]]
+        table = Table(title=title if start == 1 else None, title_justify="left")
+        table.add_column(headers[0])
+        for row in shown:
+            table.add_column(row[0], justify="right")
+        for k, header in enumerate(headers[1:], start=1):
+            table.add_row(Text(header), *(Text(row[k]) for row in shown))
+        console.print(table)
     for line in notes:
         console.print(line, markup=False)
 
