@@ -248,8 +248,7 @@ def weighted(terms: Mapping[str, Term], batch: Batch) -> dict[str, Term]:
 def unweightable(objective: Objective) -> str | None:
     """Why the weights of data cannot act on this objective; None if they can.  Tried on a toy batch."""
     batch = toy_batch()
-    terms = objective(batch, {name: torch.zeros((), dtype=torch.float64) for name in objective.statistics}).terms
-    for name, term in terms.items():
+    for name, term in _tried(objective, batch).items():
         num = len(batch.by_unit(batch.responses["weight"], term.over or "responses"))
         if num != term.values.numel():
             return f"its term {name!r} does not give one value for each of the {term.over}"
@@ -270,12 +269,17 @@ def loss_of(outcome: Outcome, denominators: Mapping[str, Tensor]) -> Float[Tenso
     return total
 
 
+def _tried(objective: Objective, batch: Batch, statistic: float = 0.0) -> dict[str, Term]:
+    """Its terms for a batch, whatever it declares as statistics of a step being this number."""
+    stats = {name: torch.tensor(statistic, dtype=torch.float64) for name in objective.statistics}
+    return objective(batch, stats).terms
+
+
 def needs(objective: Objective) -> frozenset[str]:
     """Names of the columns an objective reads with these settings, found by calling it once on a toy batch."""
     batch = toy_batch()
-    stats = {name: torch.zeros((), dtype=torch.float64) for name in objective.statistics}
     try:
-        outcome = objective(batch, stats)
+        terms = _tried(objective, batch)
         for function in objective.statistics.values():
             function(Singles(objective.seen(batch)))
     except MissingColumn as error:
@@ -285,7 +289,7 @@ def needs(objective: Objective) -> frozenset[str]:
         ) from error
     if "scores" in batch.read and (others := sorted(batch.read & TOKEN_OUTPUTS)):
         raise ValueError(f"{objective.name} reads scores and {others[0]}, but a model that scores gives nothing else")
-    if not any(term.values.requires_grad for term in outcome.terms.values()):
+    if not any(term.values.requires_grad for term in terms.values()):
         raise ValueError(f"{objective.name} returns values without a gradient: nothing would be trained")
     return frozenset(batch.read)
 
@@ -297,10 +301,8 @@ def trainees(objective: Objective) -> frozenset[str]:
     and if nothing trains the policy.
     """
     batch = toy_batch()
-    terms = objective(batch, {name: torch.zeros((), dtype=torch.float64) for name in objective.statistics}).terms
-    leaves = {
-        name: column for name, column in [*batch.tokens.items(), *batch.responses.items()] if column.requires_grad
-    }
+    terms = _tried(objective, batch)
+    leaves = {name: column for name, column in {**batch.tokens, **batch.responses}.items() if column.requires_grad}
     for name, term in terms.items():
         if not term.values.requires_grad:
             continue
@@ -332,7 +334,6 @@ def uncountable(objective: Objective) -> str | None:
     """
     if objective.whole_step:
         return None
-    stats = {name: torch.tensor(0.1, dtype=torch.float64) for name in objective.statistics}
     batch = toy_batch()
     blank = Batch(
         batch.lengths,
@@ -343,15 +344,15 @@ def uncountable(objective: Objective) -> str | None:
             for name, column in batch.responses.items()
         },
     )
-    whole, counted = objective(batch, stats).terms, objective(blank, stats).terms
-    halves = [objective(batch.select(batch.group_of.eq(group).nonzero()[:, 0]), stats).terms for group in (0, 1)]
+    halves = [batch.select(batch.group_of.eq(group).nonzero()[:, 0]) for group in (0, 1)]
+    whole, counted, *apart = (_tried(objective, each, 0.1) for each in (batch, blank, *halves))
     for name, term in whole.items():
         if name not in counted or not torch.isclose(counted[name].weight_sum, term.weight_sum):
             return (
                 f"how much its term {name!r} counts depends on what the model gives, and must be known before; "
                 "multiply the values instead of weighting them, or mark it with @whole_step"
             )
-        parts = [half[name] for half in halves if name in half]
+        parts = [half[name] for half in apart if name in half]
         zero = torch.zeros((), dtype=torch.float64)
         weights, numerators = (
             sum((getattr(part, what) for part in parts), zero) for what in ("weight_sum", "numerator")
