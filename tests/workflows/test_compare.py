@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import shlex
 from collections import Counter
@@ -329,6 +330,14 @@ def test_control_tokens_stand_in_the_prompts_of_the_model_that_was_trained_with_
     assert seeds[0]["seed"] != seeds[1]["seed"], "a sample is a function of its prompt's tokens, which differ"
     assert csft["kl"]["value"] == pytest.approx(csft["kl_per_token"]["value"] * csft["tokens"])
     assert base["kl"] is None
+
+
+def test_a_chain_continues_an_adapter(place: Path):
+    run(place, "adapters", ("sft+dpo",), "lora.r=2", "validation_prompts=0", "steps=1")
+    made = place / "adapters" / "runs" / "sft+dpo" / "final"
+    assert json.loads((made / "adapter_config.json").read_text())["r"] == 2
+    [_base, chained, _data] = json.loads((place / "adapters" / "table.json").read_text())["models"]
+    assert chained["metrics"]["loss"] == pytest.approx(math.log(2)), "its reference is the adapter that it starts from"
 
 
 @pytest.mark.slow

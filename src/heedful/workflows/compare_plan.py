@@ -116,6 +116,9 @@ def _settings(asked: Asked, step: Step, own: Tree, place: Path, parent: Run | No
     fixed: dict[str, Any] = {"out": str(place)}
     if parent is not None:
         fixed["model"] = str(parent.path)
+        if parent.config.lora is not None or parent.config.adapter is not None:
+            # What it starts from is an adapter on the model, which it continues.
+            fixed |= {"lora": Plain("null"), "adapter": Plain("null")}
     trees = [_defaults(asked.config), step.recipe, asked.shared, own, Tree(fixed)]
     try:
         config = build_train(join(copy.deepcopy(trees)), find=get)
