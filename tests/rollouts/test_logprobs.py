@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -45,6 +47,17 @@ def test_another_model_gives_what_its_plain_forward_gives():
         assert logp == pytest.approx(float(wanted), abs=1e-3)
 
 
+def test_a_token_that_the_model_does_not_have_is_never_said():
+    model = packed()
+    rollouts = sampled(model)
+    whole = sequence_logps(model, rollouts)
+    rollouts[2].response_ids = [*rollouts[2].response_ids, len(TEMPLATE.tokenizer)]
+    found = sequence_logps(model, rollouts)
+    assert found[2] == -math.inf
+    assert found[:2] + found[3:] == pytest.approx(whole[:2] + whole[3:], abs=1e-4)
+    assert sequence_logps(model, rollouts[2:3]) == [-math.inf]
+
+
 def test_samples_become_examples():
     rollouts = sampled(packed(), temperature=0.9)
     examples = to_examples(rollouts[::-1], source="tiny")
@@ -55,6 +68,7 @@ def test_samples_become_examples():
     assert first.extra == {
         "finished": rollouts[0].finished,
         "seed": rollouts[0].seed,
+        "tokens": len(rollouts[0].response_ids),
         "logp": pytest.approx(sum(rollouts[0].logps)),
     }
     chat = sampled(packed())

@@ -106,6 +106,14 @@ def test_hand_worked_measures():
     assert measure(mine, [base], seed=0, with_kl=False).kl is None
 
 
+def test_what_the_base_model_cannot_say_is_infinitely_far_from_it():
+    mine = answers("csft", [[1.0], [3.0]], logp=-1.0, base=-4.0)
+    mine.examples[0].responses[0].extra["logp_base"] = None
+    found = measure(mine, [], seed=0, with_kl=True)
+    assert found.kl is not None
+    assert found.kl.value == np.inf
+
+
 def test_the_datas_answers_are_compared_on_the_prompts_that_have_one():
     mine = answers("dpo", [[1.0], [5.0]])
     own = Answers(DATA, [example("an answer")], {REWARD: np.array([[3.0]])}, np.array([1]))

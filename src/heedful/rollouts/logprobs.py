@@ -16,10 +16,15 @@ from heedful.types import Example, Message, Response, Rollout
 def sequence_logps(model: PackedModel, rollouts: Sequence[Rollout]) -> list[float]:
     """log p(response | prompt) of each sample under `model` in nats, summed over the tokens that were sampled.
 
-    The tokens are the sampled ones, not those of the text tokenised again.
+    The tokens are the sampled ones, not those of the text tokenised again; -inf if the model does not have one of them
+    (a control token, say, that was added to the sampler's vocabulary).
     """
+    size = model.inner.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportCallIssue]
     encoded, examples, order = [], [], []
     for group in _by_prompt(rollouts):
+        group = [i for i in group if max(rollouts[i].response_ids) < size]
+        if not group:
+            continue
         members = [rollouts[i] for i in group]
         responses = [
             EncodedResponse(np.array(r.response_ids, np.int32), np.ones(len(r.response_ids), bool)) for r in members
@@ -27,7 +32,7 @@ def sequence_logps(model: PackedModel, rollouts: Sequence[Rollout]) -> list[floa
         encoded.append(EncodedExample(np.array(members[0].prompt_ids, np.int32), responses, row=len(examples)))
         examples.append(Example(members[0].prompt, [Response([Message("assistant", r.text)]) for r in members]))
         order += group
-    logps = np.zeros(len(rollouts))
+    logps = np.full(len(rollouts), -np.inf)
     rows = np.array(order)
     model.eval()
     with torch.inference_mode():

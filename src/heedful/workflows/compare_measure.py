@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from heedful.evaluation import distinct_n
-from heedful.types import Example
+from heedful.types import Example, Response
 from heedful.workflows.judges import REWARD, failed, is_empty, is_unfinished
 from heedful.workflows.measure import Interval, ratio_difference, ratio_interval, win_rate
 
@@ -107,9 +108,15 @@ def _wins(answers: Answers, other: Answers, judge: str, seed: int) -> Interval:
 
 
 def _divergence(examples: Sequence[Example], seed: int) -> tuple[Interval, Interval]:
-    gaps = np.array([[r.extra["logp"] - r.extra["logp_base"] for r in e.responses] for e in examples])
+    gaps = np.array([[_gap(r) for r in e.responses] for e in examples])
     tokens = np.array([[float(r.extra["tokens"]) for r in e.responses] for e in examples])
     return ratio_interval(_mean(gaps), seed=seed), ratio_interval((gaps, tokens), seed=seed)
+
+
+def _gap(response: Response) -> float:
+    """log p_model - log p_base; infinite where the base model lacks a token of the answer."""
+    base = response.extra["logp_base"]
+    return math.inf if base is None else response.extra["logp"] - base
 
 
 def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

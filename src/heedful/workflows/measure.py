@@ -84,7 +84,8 @@ def _bootstrap(
     sums = [group.sum(1).astype(np.float64) for group in groups]
     picks = np.random.default_rng(seed).integers(0, len(sums[0]), (num_resamples, len(sums[0])))
     values = statistic(*(s[picks].sum(1) for s in sums))
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    with np.errstate(invalid="ignore"):  # between two infinite values
+        low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(statistic(*(s.sum() for s in sums))), float(low), float(high))
 
 

@@ -16,6 +16,7 @@ from heedful.rollouts import sample as sample_prompts
 from heedful.rollouts.logprobs import sequence_logps
 from heedful.rollouts.settings import SamplingSettings
 from heedful.tokens import Template
+from heedful.training.metrics import finite
 from heedful.training.progress import INTERVAL_S, duration
 from heedful.types import Echo, Example, Rollout, UserError
 
@@ -71,7 +72,8 @@ def sample_examples(
     """The prompts with answers of `model` instead of their own responses; ids and origins stay.
 
     logps_of: another model, whose log-probability of each response is written beside the sampler's own, as
-    `extra["logp_base"]` beside `extra["logp"]` (nats); it reads the prompt without a control token.
+    `extra["logp_base"]` beside `extra["logp"]` (nats); it reads the prompt without a control token.  None for -inf: it
+    lacks one of the tokens.
     chat_template, trust_remote_code: as the settings `template` and `trust_remote_code` of a run.
     """
     loaded = load_policy(model, device=device_of(device), trust_remote_code=trust_remote_code)
@@ -84,7 +86,7 @@ def sample_examples(
         other = load_policy(logps_of, device=device_of(device), trust_remote_code=trust_remote_code).model
         logps = iter(sequence_logps(other, [_without_control(rollout, template) for rollout in rollouts]))
         for response in (r for example in answered for r in example.responses):
-            response.extra["logp_base"] = next(logps)
+            response.extra["logp_base"] = finite(next(logps))
     for example, prompt in zip(answered, prompts, strict=True):
         example.id, example.origin = prompt.id, prompt.origin
     return answered
