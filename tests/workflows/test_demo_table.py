@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from heedful.types import TEXT, Example, Message, Response
-from heedful.workflows.demo_table import HEADERS, cells, measure, to_json, to_markdown
+from heedful.workflows.demo_table import HEADERS, cells, measure, to_json
+from heedful.workflows.tables import to_markdown
 
 
 def samples(num_prompts: int, *, broken: float, untidy: float, length: int, gap: float = 0.0, seed: int = 0):

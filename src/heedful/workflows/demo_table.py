@@ -11,6 +11,7 @@ import numpy as np
 from heedful.evaluation import distinct_n
 from heedful.types import Example
 from heedful.workflows.measure import Interval, expected_worst_of, ratio_difference
+from heedful.workflows.tables import finite
 
 WORST_OF = 25
 LEAST_SHARE = 0.95
@@ -151,19 +152,6 @@ def to_json(rows: Sequence[Measures], seconds: Mapping[str, float], settings: Ma
     """Everything in the table, unrounded, with the wall time of every stage and the settings."""
     return {
         "settings": dict(settings),
-        "models": [{k: _finite(v) for k, v in asdict(row).items()} for row in rows],
+        "models": [finite(asdict(row)) for row in rows],
         "seconds": {**seconds, "total": sum(seconds.values())},
     }
-
-
-def _finite(value: Any) -> Any:
-    """NaN (no sample parses) as null: JSON has none."""
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return {k: _finite(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def to_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    """A table in Markdown with notes under it."""
-    lines = ["| " + " | ".join(r) + " |" for r in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
-    return "\n".join([*lines, "", *(f"- {n}" for n in notes)]) + "\n"
