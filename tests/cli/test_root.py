@@ -168,8 +168,15 @@ def test_objectives_are_listed_and_described(capsys: pytest.CaptureFixture[str])
     table = capsys.readouterr().out
     assert all(f"{name} " in table for name in REGISTRY)
     assert "Rafailov et al. 2023, arXiv:2305.18290" in table
+    assert "  dpo             -log σ(β·h)" in table
     assert root.main(["objectives", "dpo"]) == 0
     assert "objective.beta (default 0.1): how strongly" in capsys.readouterr().out
+
+
+def test_every_objective_states_its_formula() -> None:
+    from heedful.workflows.catalogue import entries
+
+    assert [entry.name for entry in entries() if not re.search(r"[RSρσπ∫²Σ]", entry.formula)] == []
 
 
 def test_an_objective_of_the_users_own_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -67,16 +68,19 @@ def objectives(
 
       heed objectives my.py:my_loss
     """
-    from heedful.workflows.catalogue import describe, table
+    from heedful.workflows.catalogue import describe, entries
 
     if name is not None:
         print(describe(name))
         return
-    _print_columns([("objective", "family", "data", "needs", "source"), *table()])
-    print("\nIts settings: heed objectives NAME   Train: heed train NAME model=… data=…   Yours: heed train my.py:loss")
-
-
-def _print_columns(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    shelf = entries()
+    width = max(len(entry.name) for entry in shelf)
+    for family, members in itertools.groupby(shelf, key=lambda entry: entry.family):
+        print(f"{family}:")
+        for entry in members:
+            print(f"  {entry.name:{width}}  {entry.formula}")
+            needs = f"needs {entry.needs}" if entry.needs else ""
+            print(f"  {'':{width}}  " + "; ".join(filter(None, (f"on {entry.data}", needs, entry.source))))
+        print()
+    print("r: log π/π_ref of a response, h: that of the chosen less that of the rejected, S: -log π, m: -S a token\n")
+    print("Its settings: heed objectives NAME   Train: heed train NAME model=… data=…   Yours: heed train my.py:loss")

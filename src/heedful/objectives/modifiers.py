@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from heedful.maths import segment_sum
-from heedful.objectives.reduce import Modifier, Objective, Term, needs, view_of
+from heedful.objectives.reduce import Modifier, Objective, Term, view_of
 from heedful.objectives.settings import NonNegative
+from heedful.objectives.trial import needs
 from heedful.objectives.views import Batch, Lists, Pairs, Singles, Tokens, View
 from heedful.types import UserError
 

@@ -34,11 +34,12 @@ def ppo_offline(
     kl: KLForm = "published",
     kl_beta: NonNegative = 0.1,
 ) -> Terms:
-    """Proximal policy optimisation in one step on given responses, with a value head as the critic.
+    """One step of proximal policy optimisation on given responses: -min(ρA, C(ρ)A) + β·KL; the critic's ½(V - G)².
 
-    The reward stands at a response's last token.  Advantages are GAE from the head's values, whitened over all tokens
-    of the step; the head is trained towards the discounted rewards G_t by ½(V - G)².  Ethayarajh et al. 2024,
-    arXiv:2402.01306, and Schulman et al. 2017, eq. 7, arXiv:1707.06347.  The published code whitens each micro-batch.
+    ρ = π/π_ref of a token, C(ρ) = ρ clamped to [1 - ε, 1 + ε], V from a value head.  The reward stands at a response's
+    last token.  Advantages are GAE from the head's values, whitened over all tokens of the step; the head is trained
+    towards the discounted rewards G_t by ½(V - G)².  Ethayarajh et al. 2024, arXiv:2402.01306, and Schulman et al.
+    2017, eq. 7, arXiv:1707.06347.  The published code whitens each micro-batch.
 
     reward: `labels` rewards desirable responses with 1 and the others with -1; `column` takes the data's rewards.
     gamma: discount of a token later; smaller credits the last tokens more.  1 credits all alike.
@@ -66,12 +67,12 @@ def ppo_offline(
 
 
 def grpo_offline(lists: Lists, *, clip: Clip = 0.01, kl_beta: NonNegative = 0.01) -> Terms:
-    """Group-relative policy optimisation on scored responses that already exist.
+    """Group-relative policy optimisation on scored responses that already exist: -min(ρA, C(ρ)A) + β·KL.
 
-    A = (R - mean) / (std + 0.01) over all responses to the prompt, the same for each token of a response, and the k3
-    penalty β·(π_ref/π - log(π_ref/π) - 1).  Shao et al. 2024, eq. 3-4, arXiv:2402.03300, averaged over all tokens of
-    the step; a prompt with equal rewards trains through the penalty alone.  The published code takes a group's mean
-    and deviation over what a micro-batch holds of it.
+    ρ = π/π_ref of a token, C(ρ) = ρ clamped to [1 - ε, 1 + ε].  A = (R - mean) / (std + 0.01) over all responses to the
+    prompt, the same for each token of a response, and the k3 penalty β·(π_ref/π - log(π_ref/π) - 1).  Shao et al. 2024,
+    eq. 3-4, arXiv:2402.03300, averaged over all tokens of the step; a prompt with equal rewards trains through the
+    penalty alone.  The published code takes a group's mean and deviation over what a micro-batch holds of it.
 
     clip: ε; larger lets the policy move further from the reference on the same data, null does not bound it.
     kl_beta: β; larger stays closer to the reference, 0 leaves the penalty out.

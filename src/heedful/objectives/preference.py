@@ -110,9 +110,9 @@ def ipo(pairs: Pairs, *, tau: Positive = 0.1, length_normalized: bool = True) ->
 
 
 def robust_dpo(pairs: Pairs, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.1) -> Loss:
-    """DPO made unbiased under labels flipped at a known rate.  Chowdhury et al. 2024, eq. 12, arXiv:2403.00409.
+    """DPO made unbiased under flipped labels: (-(1-ε)·log σ(βh) + ε·log σ(-βh)) / (1 - 2ε).
 
-    (-(1-ε)·log σ(βh) + ε·log σ(-βh)) / (1 - 2ε)
+    The labels are flipped at a known rate ε.  Chowdhury et al. 2024, eq. 12, arXiv:2403.00409.
 
     beta: as in dpo; larger stays closer to the reference.
     label_smoothing: ε, the rate of flipped labels, below 0.5; larger corrects more and raises the variance.
@@ -123,9 +123,9 @@ def robust_dpo(pairs: Pairs, *, beta: Positive = 0.1, label_smoothing: FlipRate 
 
 
 def exo(pairs: Pairs, *, beta: Positive = 0.1, label_smoothing: Annotated[float, Gt(0), Lt(0.5)] = 1e-3) -> Loss:
-    """Exact preference optimisation on pairs: KL from the policy's preference to the label's.
+    """Exact preference optimisation on pairs: p·log(p/(1-ε)) + (1-p)·log((1-p)/ε), p = σ(βh).
 
-    p = σ(βh):  p·(log p - log(1-ε)) + (1-p)·(log(1-p) - log ε).  Ji et al. 2024, eq. 15, arXiv:2402.00856.
+    KL from the policy's preference to the label's.  Ji et al. 2024, eq. 15, arXiv:2402.00856.
 
     beta: as in dpo; larger stays closer to the reference.
     label_smoothing: ε, above 0; smaller asks for more certainty, without bound as it goes to 0.
@@ -137,9 +137,9 @@ def exo(pairs: Pairs, *, beta: Positive = 0.1, label_smoothing: Annotated[float,
 
 
 def nca(pairs: Pairs, *, beta: Positive = 0.1) -> Loss:
-    """Noise-contrastive alignment on pairs: keeps the chosen's own likelihood from falling.
+    """Noise-contrastive alignment on pairs: -log σ(βr_w) - ½·log σ(-βr_w) - ½·log σ(-βr_l).
 
-    -log σ(βr_w) - ½·log σ(-βr_w) - ½·log σ(-βr_l).  Chen et al. 2024, eq. 11, arXiv:2402.05369.
+    Keeps the chosen's own likelihood from falling.  Chen et al. 2024, eq. 11, arXiv:2402.05369.
 
     beta: scale of the implicit reward; larger stays closer to the reference.
     """
@@ -183,9 +183,9 @@ def apo_down(pairs: Pairs, *, beta: Positive = 0.1) -> Loss:
 
 
 def discopop(pairs: Pairs, *, beta: Positive = 0.05, temperature: Positive = 0.05) -> Loss:
-    """Discovered preference optimisation (log-ratio modulated loss).  Lu et al. 2024, eq. 5, arXiv:2406.08414.
+    """Discovered preference optimisation: -(1-w)·log σ(ρ) + w·e^-ρ, w = σ(ρ/τ), ρ = βh.
 
-    ρ = βh, w = σ(ρ/τ):  -(1-w)·log σ(ρ) + w·e^-ρ
+    The log-ratio modulated loss of Lu et al. 2024, eq. 5, arXiv:2406.08414.
 
     beta: scale of the margin; larger stays closer to the reference.
     temperature: τ, how sharply the logistic loss gives way to the exponential one around a margin of 0.
@@ -263,11 +263,11 @@ def _log_odds(logp: Tensor) -> Tensor:
 
 @whole_step
 def aot(pairs: Pairs, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.0, paired: bool = False) -> Loss:
-    """Alignment via optimal transport: the whole distribution of rewards is to dominate, not each pair.
+    """Alignment via optimal transport: -(1-ε)·log σ(βd) - ε·log σ(-βd), d between sorted log-ratios.
 
-    Sorted log-ratios of the chosen against sorted log-ratios of the rejected over the step, or, paired, sorted
-    margins of the policy against sorted margins of the reference: -(1-ε)·log σ(βd) - ε·log σ(-βd).
-    Melnyk et al. 2024, eq. 4-5, arXiv:2406.05882.
+    The whole distribution of rewards is to dominate, not each pair.  d is the difference of sorted log-ratios of the
+    chosen and sorted log-ratios of the rejected over the step or, paired, of sorted margins of the policy and sorted
+    margins of the reference.  Melnyk et al. 2024, eq. 4-5, arXiv:2406.05882.
 
     beta: scale; larger stays closer to the reference.
     label_smoothing: as in dpo; larger trusts labels less.

@@ -22,9 +22,10 @@ def beats(lists: Lists) -> Bool[Tensor, "B B"]:
 
 
 def plackett_luce(lists: Lists, *, beta: Positive = 0.1) -> tuple[Float[Tensor, " G"], dict[str, Tensor]]:
-    """List-wise DPO: the likelihood of the whole ranking under Plackett-Luce with implicit rewards βr.
+    """List-wise DPO: Σ_i log(e^{βr_i} + Σ_{j below i} e^{βr_j}) - βr_i.
 
-    Σ_i log(e^{βr_i} + Σ_{j below i} e^{βr_j}) - βr_i.  Rafailov et al. 2023, eq. 20, arXiv:2305.18290 (K = 2 is dpo).
+    The likelihood of the whole ranking under Plackett-Luce with implicit rewards βr.  Rafailov et al. 2023, eq. 20,
+    arXiv:2305.18290 (K = 2 is dpo).
 
     beta: how strongly the policy is held to the reference; larger stays closer.
     """
@@ -36,13 +37,13 @@ def plackett_luce(lists: Lists, *, beta: Positive = 0.1) -> tuple[Float[Tensor, 
 
 
 def pro(lists: Lists, *, sft_weight: NonNegative = 0.05) -> tuple[dict[str, Term], dict[str, Tensor]]:
-    """Preference ranking optimisation: each response against all below it, sharpened by how far apart rewards are.
+    """Preference ranking optimisation: Σ_i log(e^{s_i T_ii} + Σ_{j below i} e^{s_j T_ij}) - s_i T_ii + w·(K-1)²·S_best.
 
-    s: mean log-probability per token.  T_ij = R_i - R_j for j below i, T_ii = max_j T_ij:
-    Σ_i log(e^{s_i T_ii} + Σ_{j below i} e^{s_j T_ij}) - s_i T_ii, plus w·(K-1)²·(-log π of the best).
-    Song et al. 2023, eq. 6-8, arXiv:2306.17492.  The published adaptation for two candidates leaves out the first
-    response token and scores a padding token in its place.  No reference; a pair whose rewards contradict its rank
-    raises the worse response, as published.
+    Each response against all below it, sharpened by how far apart rewards are.  s: mean log-probability per token.
+    T_ij = R_i - R_j for j below i, T_ii = max_j T_ij.  S_best: -log π of the best.  Song et al. 2023, eq. 6-8,
+    arXiv:2306.17492.  The published adaptation for two candidates leaves out the first response token and scores a
+    padding token in its place.  No reference; a pair whose rewards contradict its rank raises the worse response, as
+    published.
 
     sft_weight: w; larger imitates the best response more.
     """

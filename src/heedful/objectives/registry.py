@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from heedful.objectives import modifiers
-from heedful.objectives.reduce import Objective, needs, uncountable, view_of
+from heedful.objectives.reduce import Objective, view_of
+from heedful.objectives.trial import needs, trainees, uncountable
 from heedful.types import UserError
 from heedful.user_file import names_file, user_function
 
@@ -63,7 +64,7 @@ def bind(name: str, settings: Mapping[str, Any]) -> Objective:
     try:
         modifiers.check(objective)
         needs(objective)
-        _ = objective.trainees
+        trainees(objective)
         reason = uncountable(objective)
     except UserError:
         raise

@@ -28,9 +28,9 @@ def kto(
     desirable_weight: NonNegative = 1.0,
     undesirable_weight: NonNegative = 1.0,
 ) -> tuple[Float[Tensor, " B"], dict[str, Tensor]]:
-    """Kahneman-Tversky optimisation: λ_y - v(x, y).  Ethayarajh et al. 2024, eq. 8, arXiv:2402.01306.
+    """Kahneman-Tversky optimisation: λ_y·(1 - σ(±β(r - z))), + if desirable, - if not.
 
-    r = log π(y|x)/π_ref(y|x);  desirable: λ_D·(1 - σ(β(r - z)));  undesirable: λ_U·(1 - σ(β(z - r))).
+    Ethayarajh et al. 2024, eq. 8, arXiv:2402.01306.  r = log π(y|x)/π_ref(y|x);  λ_y: λ_D or, of the undesirable, λ_U.
     z = max(0, mean over the step of r(x, y')) on mismatched answers y', without gradient.  The published code takes z
     from one micro-batch of one rank (and, earlier, divides it by the number of ranks); here it is the whole step's.
 
@@ -87,10 +87,10 @@ def kto_zero(
 
 @whole_step
 def kto_simple(singles: Singles, *, beta: Positive = 0.1) -> tuple[Float[Tensor, " B"], dict[str, Tensor]]:
-    """Simple KTO: each side's reference point is the other side's mean, with gradient.
+    """Simple KTO: 1 - σ(β(r - k_U)) if desirable, 1 - σ(β(k_D - r)) if not.
 
-    k_D = max(0, mean r over the step's desirable), k_U likewise over the undesirable:
-    desirable 1 - σ(β(r - k_U)), undesirable 1 - σ(β(k_D - r)).  HALOs' first report, where both points carry
+    Each side's reference point is the other side's mean, with gradient: k_D = max(0, mean r over the step's
+    desirable), k_U likewise over the undesirable.  HALOs' first report, where both points carry
     gradient; so the step is taken as a whole.
 
     beta: as in kto; larger stays closer to the reference.
@@ -147,10 +147,11 @@ def _side_means(state: dict[str, Tensor], rewards: Tensor, desirable: Tensor) ->
 def aot_unpaired(
     singles: Singles, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.0
 ) -> tuple[Term, dict[str, Tensor]]:
-    """Alignment via optimal transport, unpaired: the desirable's rewards are to dominate the undesirable's as a whole.
+    """Alignment via optimal transport, unpaired: ∫ ℓ(β(Q_D(q) - Q_U(q))) dq.
 
-    ∫ ℓ(β(Q_D(q) - Q_U(q))) dq over the quantile functions of the step's log-ratios, of which there may be more on one
-    side, with ℓ(d) = -(1-ε)·log σ(d) - ε·log σ(-d).  Melnyk et al. 2024, eq. 4, arXiv:2406.05882.
+    The desirable's rewards are to dominate the undesirable's as a whole.  Q_D, Q_U: the quantile functions of the
+    step's log-ratios, of which there may be more on one side; ℓ(d) = -(1-ε)·log σ(d) - ε·log σ(-d).  Melnyk et al.
+    2024, eq. 4, arXiv:2406.05882.
 
     beta: scale; larger stays closer to the reference.
     label_smoothing: ε, the share of labels believed to be wrong; larger trusts them less.  Below 0.5.

@@ -6,7 +6,7 @@ response; responses lie prompt after prompt.  Log-probabilities are in nats.
 Per-token columns (N,): `logps`, and where the objective reads them `ref_logps`, `entropy`, `sum_p2`, `values`, `kl`.
 Per-response columns (B,): `scores` from a scalar head, and whatever the data carries (`reward`, `desirable`, …).
 A column that is not there raises `MissingColumn`; a view records what was read, which is how the loop learns what an
-objective needs (see `reduce.needs`).
+objective needs (see `trial.needs`).
 """
 
 from __future__ import annotations
