@@ -19,7 +19,8 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from heedful.objectives import REGISTRY
-from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.reduce import Objective
+from heedful.objectives.trial import needs
 from heedful.proofs.invariances import ROWS, baseline, distance, gradients_of
 from heedful.proofs.stage import Stage, tiny_model
 from heedful.proofs.verdict import EXACT

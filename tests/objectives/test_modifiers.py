@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from heedful.config import settings_model
 from heedful.objectives import REGISTRY, bind, get
-from heedful.objectives.reduce import Objective, loss_of, needs, unweightable
+from heedful.objectives.reduce import Objective, loss_of
+from heedful.objectives.trial import needs, unweightable
 from heedful.objectives.views import Batch, Lists
 from heedful.proofs.batches import leaves, random_batch
 from heedful.types import UserError

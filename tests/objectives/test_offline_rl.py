@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from heedful.objectives import REGISTRY, a_lol_kl
-from heedful.objectives.reduce import Objective, loss_of, needs
+from heedful.objectives.reduce import Objective, loss_of
+from heedful.objectives.trial import needs
 from heedful.objectives.views import Batch
 from heedful.proofs.batches import random_batch, replaced
 

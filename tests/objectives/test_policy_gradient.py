@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from heedful.objectives import REGISTRY
-from heedful.objectives.reduce import Objective, Outcome, loss_of, needs
+from heedful.objectives.reduce import Objective, Outcome, loss_of
+from heedful.objectives.trial import needs
 from heedful.objectives.views import Batch
 from heedful.proofs.batches import random_batch, replaced
 

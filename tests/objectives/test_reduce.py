@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from heedful.objectives import bind, get
-from heedful.objectives.reduce import Objective, Term, as_outcome, loss_of, needs, view_of
+from heedful.objectives.reduce import Objective, Term, as_outcome, loss_of, view_of
 from heedful.objectives.toy import toy_batch
+from heedful.objectives.trial import needs
 from heedful.objectives.views import MissingColumn, Pairs, Singles, Tokens
 from heedful.types import UserError
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from heedful.objectives import REGISTRY, bind
+from heedful.objectives.trial import trainees_of
 from heedful.types import UserError
 
 COUPLED = {
@@ -74,8 +75,8 @@ def critic(path: Path, policy: str = ".detach()", target: str = "1.0", trainee: 
 
 
 def test_a_term_may_train_the_value_head(tmp_path: Path) -> None:
-    assert bind(critic(tmp_path / "mine.py"), {}).trainees == {"policy", "value_head"}
-    assert bind("dpo", {}).trainees == {"policy"}
+    assert trainees_of(bind(critic(tmp_path / "mine.py"), {})) == {"policy", "value_head"}
+    assert trainees_of(bind("dpo", {})) == {"policy"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from heedful.objectives import bind, csft, dpo, hinge, ipo, sft, simpo
-from heedful.objectives.reduce import needs
+from heedful.objectives.trial import needs
 from heedful.objectives.views import Pairs, Singles, Tokens
 from heedful.proofs.batches import random_batch, replaced
 from heedful.types import UserError

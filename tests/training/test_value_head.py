@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from heedful.models.heads import new_value_head
 from heedful.objectives import bind
 from heedful.objectives.reduce import Objective, Term
+from heedful.objectives.trial import trainees_of
 from heedful.objectives.views import Singles
 from heedful.training.metrics import read_metrics
 from heedful.training.step import StepRunner
@@ -135,4 +136,4 @@ def test_settings_of_a_head_that_is_not_there_are_refused(place: Path, setting: 
         small_run(place, "dpo", "refused", **{setting: 0.5})
     with pytest.raises(ValidationError):
         small_config(place, "ppo_offline", "refused", **{setting: -1})
-    assert bind("ppo_offline", {}).trainees == {"policy", "value_head"}
+    assert trainees_of(bind("ppo_offline", {})) == {"policy", "value_head"}

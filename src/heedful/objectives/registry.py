@@ -9,7 +9,7 @@ from typing import Any
 
 from heedful.objectives import modifiers
 from heedful.objectives.reduce import Objective, view_of
-from heedful.objectives.trial import needs, trainees, uncountable
+from heedful.objectives.trial import needs, trainees_of, uncountable
 from heedful.types import UserError
 from heedful.user_file import names_file, user_function
 
@@ -64,7 +64,7 @@ def bind(name: str, settings: Mapping[str, Any]) -> Objective:
     try:
         modifiers.check(objective)
         needs(objective)
-        trainees(objective)
+        trainees_of(objective)
         reason = uncountable(objective)
     except UserError:
         raise

@@ -28,7 +28,7 @@ def needs(objective: Objective) -> frozenset[str]:
     return frozenset(batch.read)
 
 
-def trainees(objective: Objective) -> frozenset[str]:
+def trainees_of(objective: Objective) -> frozenset[str]:
     """Whose parameters its terms train, found by calling it once on a toy batch.
 
     Raises ValueError for a term whose gradient reaches another trainee than its own, for values that no term trains,

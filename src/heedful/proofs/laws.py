@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from heedful.objectives.reduce import Objective, loss_of, needs, uncountable
+from heedful.objectives.reduce import Objective, loss_of
+from heedful.objectives.trial import needs, uncountable
 from heedful.objectives.views import Batch, Pairs, Singles
 from heedful.proofs.batches import cast, leaves, random_batch, replaced
 from heedful.proofs.verdict import EXACT, HOLDS, Arithmetic, Verdict, difference, measured

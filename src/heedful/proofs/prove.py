@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from heedful.objectives import modifiers
-from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.reduce import Objective
+from heedful.objectives.trial import needs, trainees_of
 from heedful.proofs.invariances import WAYS, baseline, invariance
 from heedful.proofs.laws import LAWS, obeys, unknown_exemptions
 from heedful.proofs.oracles import Oracles
@@ -42,7 +43,7 @@ def prove(objective: Objective, oracles: Oracles, stage: Stage) -> Proofs:
 def _runs(objective: Objective) -> Verdict:
     """Whether it can be called on a toy batch at all, and gives something to train by."""
     needs(objective)
-    _ = objective.trainees
+    trainees_of(objective)
     modifiers.check(objective)
     if unknown := unknown_exemptions(objective.function):
         return Verdict(problem=f"its attribute exempt names {unknown[0]!r}, and there are the laws {', '.join(LAWS)}")

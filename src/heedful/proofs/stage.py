@@ -13,7 +13,8 @@ from torch import nn
 from heedful.models import attention
 from heedful.models.quiet import quiet
 from heedful.models.wrapper import PackedModel
-from heedful.objectives.reduce import Objective, needs, unweightable
+from heedful.objectives.reduce import Objective
+from heedful.objectives.trial import needs, unweightable
 from heedful.objectives.views import OUTPUTS, Lists
 from heedful.proofs.verdict import Arithmetic
 from heedful.tokens.encoded import EncodedExample, EncodedResponse

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from heedful.models.saving import save
+from heedful.objectives.trial import trainees_of
 from heedful.tokens.templates import Template
 from heedful.training.batches import DataSource
 from heedful.training.checkpoints import (
@@ -75,7 +76,7 @@ def make_loop(
     validate: see `train`.  reference: as it is before the first step, where it runs beside the policy.
     """
     config, world, run, sampler = context.config, context.world, context.path, context.sampler
-    names = sorted(context.objective.trainees)
+    names = sorted(trainees_of(context.objective))
     trainees = {name: make_trainee(name, module, config, sampler.num_steps) for name in names}
     if world.is_main:
         remove_partial(run)

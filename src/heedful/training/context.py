@@ -21,7 +21,8 @@ from heedful.models.folders import digest_of, resolve, weight_files
 from heedful.models.loading import Loaded, load_policy
 from heedful.models.tokenizers import load_tokenizer
 from heedful.models.wrapper import PackedModel
-from heedful.objectives.reduce import VALUE_HEAD, Objective, needs, unweightable
+from heedful.objectives.reduce import VALUE_HEAD, Objective
+from heedful.objectives.trial import needs, trainees_of, unweightable
 from heedful.objectives.views import Pairs
 from heedful.tokens.packs import pack_lengths
 from heedful.tokens.sampler import Sampler
@@ -181,7 +182,7 @@ def load_trained_model(config: TrainConfig, objective: Objective, device: torch.
         "trust_remote_code": config.trust_remote_code,
         "gradient_checkpointing": config.gradient_checkpointing,
         "seed": config.seed,
-        "value_head": VALUE_HEAD in objective.trainees,
+        "value_head": VALUE_HEAD in trainees_of(objective),
         "added_tokens": control_tokens(objective),
     }
     return load_policy(**(settings | changed))

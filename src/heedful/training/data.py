@@ -11,7 +11,8 @@ import numpy as np
 from heedful.config import TrainConfig
 from heedful.examples import LoadReport, Shaped, load_view, load_with_report, prompt_key, split_by_prompt
 from heedful.examples.digest import digest_of_examples
-from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.reduce import Objective
+from heedful.objectives.trial import needs
 from heedful.objectives.views import OUTPUTS
 from heedful.tokens.prepare import prepare
 from heedful.tokens.report import DataReport

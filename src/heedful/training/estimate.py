@@ -7,7 +7,7 @@ import time
 import torch
 
 from heedful.models.batch import PackTensors, to_tensors
-from heedful.objectives.reduce import needs
+from heedful.objectives.trial import needs
 from heedful.objectives.views import OUTPUTS
 from heedful.tokens.packs import build_pack, pack_lengths
 from heedful.tokens.planning import plan_packs

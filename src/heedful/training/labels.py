@@ -14,7 +14,8 @@ from heedful.config.schema import DEFAULT_FIT
 from heedful.examples import prompt_key
 from heedful.examples.conversation import RowError, to_messages
 from heedful.examples.rows import rows_of
-from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.reduce import Objective
+from heedful.objectives.trial import needs
 from heedful.scorers.rewards import Rewards, Scoring
 from heedful.tokens.columns import COMPONENT
 from heedful.tokens.templates import Template

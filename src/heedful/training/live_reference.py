@@ -19,7 +19,8 @@ from heedful.models.heads import lm_head
 from heedful.models.loading import load_policy
 from heedful.models.logprobs import Head, ReferenceStates
 from heedful.models.wrapper import PackedModel
-from heedful.objectives.reduce import VALUE_HEAD, Objective, needs
+from heedful.objectives.reduce import VALUE_HEAD, Objective
+from heedful.objectives.trial import needs
 from heedful.training.context import Context, has_live_reference
 from heedful.training.engine import copy_whole, is_adapted, unwrap, whole, without_gradient, wrap
 from heedful.training.shaping import control_tokens

@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import nn
 
 from heedful.config import TrainConfig
-from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.reduce import Objective
+from heedful.objectives.trial import needs
 from heedful.rollouts import in_order, sample
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template

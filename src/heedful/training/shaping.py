@@ -16,7 +16,8 @@ from heedful.examples import (
 )
 from heedful.models.folders import resolve
 from heedful.models.tokenizers import load_tokenizer
-from heedful.objectives.reduce import Objective, needs
+from heedful.objectives.reduce import Objective
+from heedful.objectives.trial import needs
 from heedful.objectives.views import Lists, Pairs
 from heedful.tokens.control import add_tokens, attach_controls
 from heedful.tokens.templates import Template

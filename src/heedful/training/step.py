@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from heedful.maths import wide
-from heedful.objectives.reduce import Objective, Outcome, loss_of, needs
+from heedful.objectives.reduce import Objective, Outcome, loss_of
+from heedful.objectives.trial import needs
 from heedful.objectives.views import OUTPUTS, TOKEN_COLUMNS, Batch, Singles
 from heedful.training.batches import PackBatch, StepBatch
 from heedful.training.engine import without_gradient

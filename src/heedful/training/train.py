@@ -9,6 +9,7 @@ import torch
 from heedful.config import TrainConfig, settings_model
 from heedful.objectives import bind, get
 from heedful.objectives.reduce import Objective
+from heedful.objectives.trial import trainees_of
 from heedful.tokens.packs import pack_lengths
 from heedful.training import budget
 from heedful.training.assemble import make_loop, save_final
@@ -118,7 +119,7 @@ def prepare_run(
     config = freeze(config, objective, data, loaded, world)
     context = Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
     # What sampler or optimizer refuse, they refuse before anything is written.
-    for name in sorted(objective.trainees):
+    for name in sorted(trainees_of(objective)):
         make_trainee(name, loaded.model, config, context.sampler.num_steps)
     return context
 

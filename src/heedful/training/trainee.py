@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from heedful.config import TrainConfig, did_you_mean
 from heedful.objectives.reduce import VALUE_HEAD, Objective
+from heedful.objectives.trial import trainees_of
 from heedful.training.schedules import lr_factor, warmup_steps
 from heedful.types import UserError
 
@@ -105,7 +106,7 @@ def check_trainees(config: TrainConfig, objective: Objective) -> None:
     """Raise UserError for settings of a value head that the objective does not train."""
     defaults = {name: TrainConfig.model_fields[name].default for name in ("value_head_lr", "value_head_max_grad_norm")}
     for name, default in defaults.items():
-        if VALUE_HEAD not in objective.trainees and getattr(config, name) != default:
+        if VALUE_HEAD not in trainees_of(objective) and getattr(config, name) != default:
             raise UserError(f"{name} has no effect: {objective.name} trains no value head; leave it out.")
 
 

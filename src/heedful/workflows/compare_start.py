@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from heedful.models.folders import digest_of, resolve
-from heedful.objectives.reduce import needs
+from heedful.objectives.trial import needs
 from heedful.recipes.needs import check
 from heedful.scorers.identity import identity_of
 from heedful.tokens.memory import remembering_tokens
