@@ -82,5 +82,5 @@ def objectives(
             needs = f"needs {entry.needs}" if entry.needs else ""
             print(f"  {'':{width}}  " + "; ".join(filter(None, (f"on {entry.data}", needs, entry.source))))
         print()
-    print("r: log π/π_ref of a response, h: that of the chosen less that of the rejected, S: -log π, m: -S a token\n")
+    print("r: log π/π_ref of a response; w: the chosen, l: the rejected; h = r_w - r_l; more by heed objectives NAME\n")
     print("Its settings: heed objectives NAME   Train: heed train NAME model=… data=…   Yours: heed train my.py:loss")
