@@ -88,7 +88,7 @@ def launched() -> tuple[int, int, int]:
 
 
 def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU; anything else must be there.
+    """`auto` takes CUDA, then MPS, then the CPU; anything else is taken as it is, and must be there.
 
     Raises UserError if the wanted device is not on this machine.
     """
@@ -103,7 +103,7 @@ def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
         return torch.device("mps")
     if wanted in ("cuda", "mps"):
         raise UserError(f"device={wanted}: this machine has none that PyTorch can use; say device=cpu or device=auto.")
-    return torch.device("cpu")
+    return torch.device("cpu" if wanted == "auto" else wanted)
 
 
 def start(engine: str, device: str, world_size: int | None, timeout_s: float = 1800.0) -> World:

@@ -19,6 +19,7 @@ from heedful.training.checkpoints import best_checkpoint
 from heedful.training.data import PreparedData
 from heedful.training.run_folder import FINAL
 from heedful.training.shaping import load_template
+from heedful.training.world import choose_device
 from heedful.types import Echo, Example
 from heedful.workflows.compare_measure import BASE, DATA, Answers, measure
 from heedful.workflows.compare_plan import Plan, Run, folder_name, make_plan
@@ -28,7 +29,7 @@ from heedful.workflows.compare_start import begin, describe, prepare_all, refuse
 from heedful.workflows.compare_table import Row
 from heedful.workflows.judges import Panel, make_panel
 from heedful.workflows.reference_value import find_values
-from heedful.workflows.sampling import device_of, sample_examples
+from heedful.workflows.sampling import sample_examples
 from heedful.workflows.stages import Stages
 
 
@@ -50,7 +51,7 @@ def compare(
     """
     plan = make_plan(read_request(objectives, words, files))
     refuse_unfit(plan, trains=not dry_run)
-    panel = make_panel(plan.config.judges, device_of(plan.first.device))
+    panel = make_panel(plan.config.judges, str(choose_device(plan.first.device)))
     held_out = hold_out(plan.first, plan.config, load_template(plan.first, resolve_objective(plan.first)))
     if held_out.num_too_long:
         echo(f"{held_out.num_too_long:,} held-out prompts are left out: they leave no room for an answer")

@@ -17,7 +17,8 @@ from heedful.rollouts.logprobs import sequence_logps
 from heedful.rollouts.settings import SamplingSettings
 from heedful.tokens import Template
 from heedful.training.metrics import finite
-from heedful.training.progress import INTERVAL_S, duration
+from heedful.training.progress import counting, duration
+from heedful.training.world import choose_device
 from heedful.types import Echo, Example, Rollout, UserError
 
 TRIED_PROMPTS, TRIED_TOKENS = 16, 16
@@ -50,7 +51,7 @@ def sample(
     if not prompts:
         raise UserError(f"{data} has no prompt to answer.")
     if dry_run:
-        _describe(model, prompts, out, control, device_of(device), settings, echo)
+        _describe(model, prompts, out, control, str(choose_device(device)), settings, echo)
         return Path(out)
     examples = sample_examples(model, prompts, control=control, device=device, echo=echo, **settings)
     write_jsonl(examples, out)
@@ -76,14 +77,14 @@ def sample_examples(
     lacks one of the tokens.
     chat_template, trust_remote_code: as the settings `template` and `trust_remote_code` of a run.
     """
-    loaded = load_policy(model, device=device_of(device), trust_remote_code=trust_remote_code)
+    loaded = load_policy(model, device=choose_device(device), trust_remote_code=trust_remote_code)
     template = Template.load(loaded.tokenizer, chat_template, control=control)
     total = len(prompts) * settings.get("samples_per_prompt", 1)
     sampled = _sampled(loaded, prompts, template, want_logps=logps_of is not None, **settings)
     rollouts = in_order(with_progress(sampled, total, "answers", echo))
     answered = to_examples(rollouts, source=model)
     if logps_of is not None:
-        other = load_policy(logps_of, device=device_of(device), trust_remote_code=trust_remote_code).model
+        other = load_policy(logps_of, device=choose_device(device), trust_remote_code=trust_remote_code).model
         logps = iter(sequence_logps(other, [_without_control(rollout, template) for rollout in rollouts]))
         for response in (r for example in answered for r in example.responses):
             response.extra["logp_base"] = finite(next(logps))
@@ -93,14 +94,11 @@ def sample_examples(
 
 
 def with_progress(items: Iterable[Any], total: int, what: str, echo: Echo) -> Iterator[Any]:
-    """The items; a line with the time left is printed when the last one is some seconds old."""
-    began = printed = time.monotonic()
+    """The items; how many have passed is counted for a person."""
+    count = counting(what, echo)
     for done, item in enumerate(items, start=1):
         yield item
-        now = time.monotonic()
-        if now - printed >= INTERVAL_S:
-            printed = now
-            echo(f"{done:,} of {total:,} {what}  {duration((now - began) / done * (total - done))} left")
+        count(done, total)
 
 
 def _without_control(rollout: Rollout, template: Template) -> Rollout:
@@ -153,14 +151,3 @@ def distinct_prompts(examples: list[Example]) -> list[Example]:
         if example.prompt:
             found.setdefault(prompt_key(example), example)
     return list(found.values())
-
-
-def device_of(device: str) -> str:
-    """`auto` as the best device there is: CUDA, else MPS, else the CPU."""
-    import torch
-
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -14,8 +14,9 @@ from heedful.examples.io import check_writable
 from heedful.scorers import FILE_SCORERS, SCORERS, Scorer, get, needs_model
 from heedful.scorers.dialogue import dialogue_text, knowledge_of, turns_of
 from heedful.training.progress import duration
+from heedful.training.world import choose_device
 from heedful.types import Echo, Example, UserError
-from heedful.workflows.sampling import device_of, with_progress
+from heedful.workflows.sampling import with_progress
 
 AT_ONCE = 256
 """Examples that a model is given together."""
@@ -48,7 +49,7 @@ def score(
     examples = load(data)
     if not any(example.responses for example in examples):
         raise UserError(f"{data} has no response to score; heed sample MODEL {data} samples some.")
-    scorers = [(name, get(name, device=device_of(device))) for name in names]
+    scorers = [(name, get(name, device=str(choose_device(device)))) for name in names]
     _check_distinct(scorers)
     if dry_run:
         _describe(scorers, examples, out, echo)
