@@ -265,6 +265,17 @@ def has_live_reference(config: TrainConfig, objective: Objective) -> bool:
     return config.sync_reference_every is not None or "kl" in needs(objective)
 
 
+def load_reference(context: Context, name: str) -> Loaded:
+    """A model that the policy is held to, with the arithmetic and the control tokens of the policy."""
+    return load_policy(
+        name,
+        dtype=context.config.dtype,
+        device=context.world.device,
+        trust_remote_code=context.config.trust_remote_code,
+        added_tokens=control_tokens(context.objective),
+    )
+
+
 def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.ndarray]]:
     """Reference log-probabilities of the training and evaluation sets, if the objective reads them from a cache.
 
@@ -275,13 +286,7 @@ def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.
         return [{} for _ in context.data.stores]
     digest, during = context.loaded.digest, contextlib.nullcontext()
     if config.reference is not None:
-        other = load_policy(
-            config.reference,
-            dtype=config.dtype,
-            device=world.device,
-            trust_remote_code=config.trust_remote_code,
-            added_tokens=control_tokens(context.objective),
-        )
+        other = load_reference(context, config.reference)
         digest, module = other.digest, wrap(other.model, world)
     elif is_adapted(unwrap(module)):
         during = unwrap(module).reference()

@@ -16,14 +16,12 @@ from torch import Tensor, nn
 from heedful.config import TrainConfig
 from heedful.models.batch import PackTensors
 from heedful.models.heads import lm_head
-from heedful.models.loading import load_policy
 from heedful.models.logprobs import Head, ReferenceStates
 from heedful.models.wrapper import PackedModel
 from heedful.objectives.reduce import VALUE_HEAD, Objective
 from heedful.objectives.trial import needs
-from heedful.training.context import Context, has_live_reference
+from heedful.training.context import Context, has_live_reference, load_reference
 from heedful.training.engine import copy_whole, is_adapted, unwrap, whole, without_gradient, wrap
-from heedful.training.shaping import control_tokens
 from heedful.types import UserError
 
 
@@ -113,13 +111,7 @@ def live_reference(context: Context, module: nn.Module) -> LiveReference | None:
         weights = {name: parameter.detach().clone() for name, parameter in own.items()}
         return LiveReference(module, lambda: _exchanged(own, weights), policy, wants, weights, every)
     name = config.reference or config.model
-    other = load_policy(
-        name,
-        dtype=config.dtype,
-        device=context.world.device,
-        trust_remote_code=config.trust_remote_code,
-        added_tokens=control_tokens(context.objective),
-    ).model.requires_grad_(False)
+    other = load_reference(context, name).model.requires_grad_(False)
     if every is not None and _shapes(other) != _shapes(policy):
         raise UserError(
             f"sync_reference_every={every} copies the policy into its reference, and reference={name} has other "
