@@ -79,6 +79,16 @@ class Response:
         """The content of the last message."""
         return self.messages[-1].content if self.messages else ""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing."""
+        return not self.text.strip()
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it is a sample that ran into the length limit; a person's answer did not."""
+        return self.extra.get("finished") is False
+
 
 @dataclass(slots=True)
 class Example:

@@ -71,5 +71,5 @@ def _alone(file: IO[bytes]):
 def key_of(example: Example, response: Response) -> bytes:
     """16 bytes that name a response by content: its prompt's turns, its own, and whether a limit cut it."""
     turns = [[[m.role, m.content] for m in messages] for messages in (example.prompt, response.messages)]
-    content = json.dumps([turns, response.extra.get("finished") is False])
+    content = json.dumps([turns, response.is_unfinished])
     return hashlib.blake2b(content.encode(), digest_size=16).digest()

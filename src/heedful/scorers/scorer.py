@@ -45,10 +45,7 @@ class Scorer:
         return self._checked(self.function(prompts, responses), responses)
 
     def examples(self, examples: Sequence[Example]) -> list[list[float]]:
-        """Scores of every response of every example; a sample that ran into the length limit is a failure.
-
-        A sample's `Response.extra["finished"]` says so; a response without it came from a person and is whole.
-        """
+        """Scores of every response of every example; an unfinished sample is a failure."""
         prompts, responses = texts_of(examples, prompt_text)
         if self.on_examples is None:
             scores = iter(self(prompts, responses))
@@ -68,8 +65,7 @@ class Scorer:
         return [s if r.strip() else self.failure for s, r in zip(scores, responses, strict=True)]
 
     def _or_failure(self, score: float, response: Response) -> float:
-        cut = response.extra.get("finished") is False
-        return self.failure if cut and self.failure is not None else score
+        return self.failure if response.is_unfinished and self.failure is not None else score
 
     def reward(self, score: float) -> float:
         """The score with the sign that makes larger better."""

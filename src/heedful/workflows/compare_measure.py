@@ -10,7 +10,7 @@ import numpy as np
 
 from heedful.evaluation import distinct_n
 from heedful.types import Example, Response
-from heedful.workflows.judges import REWARD, failed, is_empty, is_unfinished
+from heedful.workflows.judges import REWARD, failed
 from heedful.workflows.measure import Interval, ratio_difference, ratio_interval, win_rate
 
 BASE, DATA = "base", "data"
@@ -79,8 +79,8 @@ def measure(answers: Answers, others: Sequence[Answers], *, seed: int, with_kl: 
         kl=kl[0],
         kl_per_token=kl[1],
         tokens=float(np.mean([r.extra["tokens"] for r in responses])) if sampled else None,
-        empty=float(np.mean([is_empty(r) for r in responses])),
-        unfinished=float(np.mean([is_unfinished(r) for r in responses])),
+        empty=float(np.mean([r.is_empty for r in responses])),
+        unfinished=float(np.mean([r.is_unfinished for r in responses])),
         failed=float(failed(answers.examples).mean()),
         distinct={n: distinct_n([r.text for r in responses], n) for n in (1, 2, 3)},
     )

@@ -15,7 +15,7 @@ from heedful.workflows.compare_measure import BASE, DATA, Answers
 from heedful.workflows.compare_plan import Plan, chain_name, differing
 from heedful.workflows.compare_table import Row
 from heedful.workflows.compare_text import OPPONENTS, SHORT, is_warning, notes, texts
-from heedful.workflows.judges import REWARD, is_empty, is_unfinished
+from heedful.workflows.judges import REWARD
 from heedful.workflows.measure import Interval
 from heedful.workflows.tables import print_short, to_markdown, write_csv, write_json, write_text
 
@@ -142,8 +142,8 @@ def side_by_side(answers: Sequence[Answers]) -> str:
 
 def _answer(answers: Answers, row: int) -> blocks.Answer:
     response = answers.examples[row].responses[0]
-    if is_empty(response) or is_unfinished(response):
-        return blocks.Answer(answers.name, response.text, "empty" if is_empty(response) else "unfinished", "bad")
+    if response.is_empty or response.is_unfinished:
+        return blocks.Answer(answers.name, response.text, "empty" if response.is_empty else "unfinished", "bad")
     score = f"{answers.rewards[REWARD][row, 0]:.2f}" if answers.rewards else ""
     return blocks.Answer(answers.name, response.text, score)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from heedful.scorers import Scorer, get
-from heedful.types import Example, Response
+from heedful.types import Example
 
 REWARD = "reward"
 """The weighted sum of all judges."""
@@ -67,14 +67,4 @@ def make_panel(asked: Mapping[str, float], device: str) -> Panel:
 
 def failed(examples: Sequence[Example]) -> np.ndarray:
     """Which answers (P, K) are empty, or were cut by the length limit."""
-    return np.array([[is_empty(r) or is_unfinished(r) for r in e.responses] for e in examples])
-
-
-def is_empty(response: Response) -> bool:
-    """Whether it says nothing."""
-    return not response.text.strip()
-
-
-def is_unfinished(response: Response) -> bool:
-    """Whether a sample ran into the length limit; a person's answer did not."""
-    return response.extra.get("finished") is False
+    return np.array([[r.is_empty or r.is_unfinished for r in e.responses] for e in examples])

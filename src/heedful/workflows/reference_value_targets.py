@@ -140,8 +140,8 @@ def _wholes(plan: Plan, example: Example) -> list[list[int]]:
             found.append([])
             continue
         ids = [*item.prompt_ids.tolist(), *item.responses[0].ids.tolist()]
-        cut = response.extra.get("finished") is False  # it did not end, so it is not judged as if it had
-        found.append(ids[:-1] if cut else ids)
+        # What did not end is not judged as if it had.
+        found.append(ids[:-1] if response.is_unfinished else ids)
     return found
 
 
