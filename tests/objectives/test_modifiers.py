@@ -25,7 +25,7 @@ CASES = [(name, modifier.setting) for name in sorted(REGISTRY) for modifier in R
 def loss(name: str, settings: dict, batch: Batch) -> torch.Tensor:
     objective = bind(name, settings)
     outcome = objective(batch, {n: torch.tensor(0.2, dtype=torch.float64) for n in objective.statistics})
-    return loss_of(outcome, {k: term.weight_sum for k, term in outcome.terms.items()})
+    return loss_of(outcome, outcome.weight_sums)
 
 
 def two_responses(logps: list[float], ref_logps: list[float], **columns: list[float]) -> Batch:

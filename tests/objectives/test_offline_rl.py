@@ -18,7 +18,7 @@ from heedful.proofs.batches import random_batch, replaced
 def loss_and_gradient(name: str, batch: Batch, **settings: object) -> tuple[Tensor, Tensor]:
     """The step's loss, and its derivative by each token's log-probability."""
     outcome = Objective(name, REGISTRY[name], settings)(batch)
-    loss = loss_of(outcome, {key: term.weight_sum for key, term in outcome.terms.items()})
+    loss = loss_of(outcome, outcome.weight_sums)
     (gradient,) = torch.autograd.grad(loss, [batch.tokens["logps"]])
     return loss.detach(), gradient
 

@@ -25,7 +25,7 @@ def outcome(name: str, batch: Batch, **settings: object) -> Outcome:
 
 def gradient(name: str, batch: Batch, column: str = "logps", **settings: object) -> Tensor:
     found = outcome(name, batch, **settings)
-    loss = loss_of(found, {key: term.weight_sum for key, term in found.terms.items()})
+    loss = loss_of(found, found.weight_sums)
     return torch.autograd.grad(loss, [batch.tokens[column]])[0]
 
 

@@ -30,14 +30,14 @@ def test_each_term_is_divided_by_its_own_weight():
         },
         "responses",
     )
-    loss = loss_of(outcome, {k: t.weight_sum for k, t in outcome.terms.items()})
+    loss = loss_of(outcome, outcome.weight_sums)
     assert loss.item() == pytest.approx(5 / 3 + 5)
     assert outcome.terms["a"].over == "responses"
 
 
 def test_a_term_that_counts_nothing_adds_nothing():
     outcome = as_outcome({"a": torch.zeros(0), "b": torch.tensor([2.0])}, "tokens")
-    assert loss_of(outcome, {k: t.weight_sum for k, t in outcome.terms.items()}).item() == 2.0
+    assert loss_of(outcome, outcome.weight_sums).item() == 2.0
 
 
 @pytest.mark.parametrize("result", [torch.tensor(1.0), torch.zeros(2, 2), {"loss": 3.0}])

@@ -22,7 +22,7 @@ ZERO = torch.zeros((), dtype=torch.float64)
 def total(objective: Objective, batch: Batch, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     outcome = objective(batch, None, state)
     assert outcome.state is not None
-    return loss_of(outcome, {key: term.weight_sum for key, term in outcome.terms.items()}), outcome.state
+    return loss_of(outcome, outcome.weight_sums), outcome.state
 
 
 @pytest.mark.parametrize("name", ["bco", "bco_pair"])

@@ -64,6 +64,11 @@ class Outcome:
     """Unreduced and detached; each is averaged once over the whole step."""
     state: dict[str, Tensor] | None = None
 
+    @property
+    def weight_sums(self) -> dict[str, Tensor]:
+        """Σ w of every term over this batch: what a step that is this batch alone divides by."""
+        return {name: term.weight_sum for name, term in self.terms.items()}
+
 
 def statistics(**functions: Callable[..., Tensor]) -> Callable[[Callable], Callable]:
     """Declare numbers that an objective needs from the *whole step* before its first gradient.

@@ -56,7 +56,7 @@ def outcome_of(objective: Objective, batch: Batch):
 def loss_on(objective: Objective, batch: Batch) -> Tensor:
     """The loss of a step that is this batch."""
     outcome = outcome_of(objective, batch)
-    return loss_of(outcome, {name: term.weight_sum for name, term in outcome.terms.items()})
+    return loss_of(outcome, outcome.weight_sums)
 
 
 def fits_packs(objective: Objective, arithmetic: Arithmetic) -> Verdict:
@@ -117,7 +117,7 @@ def packs_add_up(objective: Objective, arithmetic: Arithmetic) -> Verdict:
     """Splitting a step into packs changes nothing, because nothing is averaged twice."""
     batch = cast(random_batch(6, sizes=(2, 2, 2, 2, 2)), arithmetic.dtype, arithmetic.device)
     whole = outcome_of(objective, batch)
-    denominators = {name: term.weight_sum for name, term in whole.terms.items()}
+    denominators = whole.weight_sums
     parts = [
         batch.select(torch.tensor(rows, device=arithmetic.device)) for rows in ([0, 1, 2, 3], [4, 5], [6, 7, 8, 9])
     ]

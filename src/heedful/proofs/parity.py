@@ -21,7 +21,7 @@ def parity(objective: Objective, oracle: Oracle, seed: int, arithmetic: Arithmet
     batch = cast(random_batch(seed, sizes=sizes), arithmetic.dtype, arithmetic.device)
     stats = {name: batch.tokens["logps"].new_tensor(SEEDS[seed]) for name in objective.statistics}
     outcome = objective(batch, stats)
-    loss = loss_of(outcome, {name: term.weight_sum for name, term in outcome.terms.items()})
+    loss = loss_of(outcome, outcome.weight_sums)
 
     written = cast(batch, torch.float64)
     exact_stats = {name: value.detach().cpu().double() for name, value in stats.items()}

@@ -127,7 +127,7 @@ class StepRunner:
         batch, leaves = _join(real, self.world.device, self.wants)
         with torch.enable_grad():
             outcome = self.objective(batch, stats, state)
-            denominators = {name: term.weight_sum for name, term in outcome.terms.items()}
+            denominators = outcome.weight_sums
             loss = loss_of(outcome, denominators)
         if train:
             names = list(leaves)
