@@ -13,7 +13,8 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -59,13 +60,25 @@ def user_function(spec: str, what: str, *, takes: Sequence[str] | None = None) -
     return function
 
 
-def line_in(error: BaseException, file: str) -> str:
+def _line_in(error: BaseException, file: str) -> str:
     """` (line N of FILE)`: the innermost line of that file that led to the error; empty if none did."""
     path = Path(file).expanduser().resolve()
     if isinstance(error, SyntaxError) and error.filename is not None and Path(error.filename) == path:
         return f" (line {error.lineno} of {file})"
     lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if Path(at.filename) == path]
     return f" (line {lines[-1]} of {file})" if lines else ""
+
+
+@contextmanager
+def running(what: str, spec: str) -> Iterator[None]:
+    """Whatever a user's function raises in the block ends in a UserError with its line; what it says itself stays."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        where = _line_in(error, spec.rpartition(":")[0])
+        raise UserError(f"the {what} {spec} failed: {type(error).__name__}: {error}{where}.") from error
 
 
 def _module(path: Path, shown: str) -> ModuleType:
@@ -83,13 +96,13 @@ def _module(path: Path, shown: str) -> ModuleType:
         module = importlib.import_module(name)
     except SystemExit as exit:
         raise UserError(
-            f"{shown} ends Python when it is imported{line_in(exit, shown)}; put what is to run by itself alone under "
+            f"{shown} ends Python when it is imported{_line_in(exit, shown)}; put what is to run by itself alone under "
             'if __name__ == "__main__":'
         ) from None
     except Exception as error:
         told = " ".join(str(error).split())
         raise UserError(
-            f"{shown} cannot be imported: {type(error).__name__}: {told}{line_in(error, shown)}."
+            f"{shown} cannot be imported: {type(error).__name__}: {told}{_line_in(error, shown)}."
         ) from error
     _TEXTS[name] = text
     return module

@@ -16,7 +16,7 @@ from typing import Any
 from heedful.examples.conversation import kind
 from heedful.examples.shape import Shaped
 from heedful.types import Example, UserError
-from heedful.user_file import line_in, user_function
+from heedful.user_file import running, user_function
 
 
 def load_view(spec: str | None) -> Callable[[Sequence[Example]], Shaped]:
@@ -31,16 +31,11 @@ def load_view(spec: str | None) -> Callable[[Sequence[Example]], Shaped]:
 
 
 def _seen(function: Callable[..., Any], spec: str, examples: Sequence[Example]) -> Shaped:
-    try:
+    with running("view", spec):
         returned = function(list(examples))
         if not isinstance(returned, Iterable) or isinstance(returned, str | Mapping):
             raise UserError(f"the view {spec} must return a list of Examples, and returned {kind(returned)}.")
         seen = list(returned)
-    except UserError:
-        raise
-    except Exception as error:
-        where = line_in(error, spec.rpartition(":")[0])
-        raise UserError(f"the view {spec} failed: {type(error).__name__}: {error}{where}.") from error
     for place, example in enumerate(seen, start=1):
         if not isinstance(example, Example):
             raise UserError(f"the view {spec} must return Examples, and the {place:,}. it returned is {kind(example)}.")

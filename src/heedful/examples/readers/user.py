@@ -17,7 +17,7 @@ from typing import Any
 from heedful.examples.conversation import RowError, kind
 from heedful.examples.readers.reader import Reader
 from heedful.types import Example, UserError
-from heedful.user_file import line_in, user_function
+from heedful.user_file import running, user_function
 
 GIVEN = ("split", "path")
 """What a reader is given of, by name."""
@@ -53,16 +53,11 @@ def _call(function: Callable[..., Any], spec: str, split: str, path: str | None)
     if path is not None and "path" not in parameters:
         raise UserError(f"the reader {spec} has no parameter 'path', so it cannot be given the path {path!r}.")
     given = {name: value for name, value in zip(GIVEN, (split, path), strict=True) if name in parameters}
-    try:
+    with running("reader", spec):
         rows = function(**given)
         if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
             raise UserError(f"the reader {spec} must yield examples or rows, and returned {kind(rows)}.")
         yield from rows
-    except UserError:
-        raise
-    except Exception as error:
-        where = line_in(error, spec.rpartition(":")[0])
-        raise UserError(f"the reader {spec} failed: {type(error).__name__}: {error}{where}.") from error
 
 
 def _convert(row: Any, detect: Callable[[Any], Reader]) -> Example:
