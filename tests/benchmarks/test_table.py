@@ -33,7 +33,21 @@ def test_every_script_imports(name: str):
 
 
 def test_parts_are_named():
-    assert {"dpo", "kto", "reward", "sft", "simpo", "slic", "a_lol", "objectives", "memory", "growth", "rollouts", "packing", "startup"} == set(parts())
+    assert {
+        "dpo",
+        "kto",
+        "reward",
+        "sft",
+        "simpo",
+        "slic",
+        "a_lol",
+        "objectives",
+        "memory",
+        "growth",
+        "rollouts",
+        "packing",
+        "startup",
+    } == set(parts())
 
 
 def test_rows_say_met_or_by_how_much_missed_and_why():
