@@ -44,10 +44,9 @@ def current_memory() -> TokenMemory | None:
 @contextmanager
 def remembering_tokens() -> Iterator[TokenMemory]:
     """Within this block every tokenizer remembers the texts it was given."""
-    before = _CURRENT.set(TokenMemory())
+    memory = TokenMemory()
+    token = _CURRENT.set(memory)
     try:
-        memory = _CURRENT.get()
-        assert memory is not None
         yield memory
     finally:
-        _CURRENT.reset(before)
+        _CURRENT.reset(token)
