@@ -104,9 +104,10 @@ def _like(entry: str, value: Tensor, parameter: nn.Parameter, optimizer: torch.o
 
 def check_trainees(config: TrainConfig, objective: Objective) -> None:
     """Raise UserError for settings of a value head that the objective does not train."""
-    defaults = {name: TrainConfig.model_fields[name].default for name in ("value_head_lr", "value_head_max_grad_norm")}
-    for name, default in defaults.items():
-        if VALUE_HEAD not in trainees_of(objective) and getattr(config, name) != default:
+    if VALUE_HEAD in trainees_of(objective):
+        return
+    for name in ("value_head_lr", "value_head_max_grad_norm"):
+        if getattr(config, name) != TrainConfig.model_fields[name].default:
             raise UserError(f"{name} has no effect: {objective.name} trains no value head; leave it out.")
 
 
