@@ -8,7 +8,7 @@ import pytest
 
 from heedful.types import TEXT, Example, Message, Response
 from heedful.workflows.demo_table import HEADERS, cells, measure, to_json
-from heedful.workflows.tables import to_markdown
+from heedful.workflows.tables import to_markdown, write_json
 
 
 def samples(num_prompts: int, *, broken: float, untidy: float, length: int, gap: float = 0.0, seed: int = 0):
@@ -84,7 +84,7 @@ def test_a_method_that_does_not_succeed_is_told_so(changes, fault):
     assert fault in row.verdict
 
 
-def test_the_table_in_every_form():
+def test_the_table_in_every_form(tmp_path):
     base, new = measure("base", BASE, BASE, seed=0), judged(broken=0.3)
     rows = [cells(base, 10.0, 1.0), cells(new, 2.0, None)]
     assert all(len(r) == len(HEADERS) for r in rows)
@@ -93,6 +93,7 @@ def test_the_table_in_every_form():
     assert "[+" in rows[1][3]
     table = to_markdown(HEADERS, rows, ["a note"])
     assert [line.count("|") for line in table.splitlines()[:4]] == [len(HEADERS) + 1] * 4
-    written = json.loads(json.dumps(to_json([base, new], {"base": 1.5, "dpo": 2.0}, {"seed": 0}), allow_nan=False))
+    write_json(tmp_path / "table.json", to_json([base, new], {"base": 1.5, "dpo": 2.0}, {"seed": 0}))
+    written = json.loads((tmp_path / "table.json").read_text())
     assert written["seconds"]["total"] == 3.5
     assert written["models"][1]["differences"]["violations"]["high"] < 0

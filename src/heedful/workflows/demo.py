@@ -187,6 +187,7 @@ class Demo:
         from heedful.examples import write_jsonl
         from heedful.scorers import SCORERS
         from heedful.workflows.sampling import sample_examples
+        from heedful.workflows.scoring import keep_scores
 
         examples = sample_examples(
             str(self.out / name),
@@ -198,9 +199,7 @@ class Demo:
             seed=self.seed,
         )
         for scorer in ("pep8", "parses", "statements"):
-            for example, scores in zip(examples, SCORERS[scorer].examples(examples), strict=True):
-                for response, score in zip(example.responses, scores, strict=True):
-                    response.extra[scorer] = score
+            keep_scores(examples, scorer, SCORERS[scorer].examples(examples))
         file.parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(examples, file)
 
@@ -208,7 +207,7 @@ class Demo:
         """Measure, say it, and write table.json, table.md and report.html."""
         from heedful.examples import read_jsonl
         from heedful.workflows import demo_report, demo_table
-        from heedful.workflows.tables import print_table, to_markdown
+        from heedful.workflows.tables import print_table, to_markdown, write_json, write_text
 
         samples = {name: read_jsonl(self.samples(name)) for name in ("base", *METHODS)}
         rows = [demo_table.measure(name, s, samples["base"], seed=self.seed) for name, s in samples.items()]
@@ -218,8 +217,8 @@ class Demo:
         texts = [demo_table.cells(row, seconds.get(row.name), seconds[f"samples of {row.name}"]) for row in rows]
         notes = [f"{row.name}: {row.verdict}" for row in rows if row.success is not None]
         notes.append(demo_report.reward_note(self.out / "reward"))
-        (self.out / "table.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
-        (self.out / "table.md").write_text(to_markdown(demo_table.HEADERS, texts, notes), encoding="utf-8")
+        write_json(self.out / "table.json", table)
+        write_text(self.out / "table.md", to_markdown(demo_table.HEADERS, texts, notes))
         counts = {"pairs": json.loads((self.out / "data" / "pairs.json").read_text(encoding="utf-8"))}
         counts["samples of each model"] = {"headers": len(samples["base"]), "samples of each": self.size.test_samples}
         path = demo_report.write(self.out, rows, samples, seconds, counts)

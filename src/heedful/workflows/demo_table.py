@@ -11,7 +11,6 @@ import numpy as np
 from heedful.evaluation import distinct_n
 from heedful.types import Example
 from heedful.workflows.measure import Interval, expected_worst_of, ratio_difference
-from heedful.workflows.tables import finite
 
 WORST_OF = 25
 LEAST_SHARE = 0.95
@@ -152,6 +151,6 @@ def to_json(rows: Sequence[Measures], seconds: Mapping[str, float], settings: Ma
     """Everything in the table, unrounded, with the wall time of every stage and the settings."""
     return {
         "settings": dict(settings),
-        "models": [finite(asdict(row)) for row in rows],
+        "models": [asdict(row) for row in rows],
         "seconds": {**seconds, "total": sum(seconds.values())},
     }

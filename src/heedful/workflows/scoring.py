@@ -61,7 +61,7 @@ def score(
             [reward + scorer.reward(value) for reward, value in zip(*rows, strict=True)]
             for rows in zip(rewards, scores, strict=True)
         ]
-        _keep(examples, scorer, scores)
+        keep_scores(examples, scorer.name, scores)
         if scorer.note():
             echo(f"{scorer.name}: {scorer.note()}")
     set_rewards(examples, rewards)
@@ -84,6 +84,13 @@ def set_rewards(examples: list[Example], rewards: list[list[float]]) -> None:
             response.reward = reward
 
 
+def keep_scores(examples: list[Example], name: str, scores: list[list[float]]) -> None:
+    """Hang the scores on the responses, in `extra` under this name."""
+    for example, row in zip(examples, scores, strict=True):
+        for response, value in zip(example.responses, row, strict=True):
+            response.extra[name] = value
+
+
 def _check_distinct(scorers: Sequence[tuple[str, Scorer]]) -> None:
     found: dict[str, str] = {}
     for name, scorer in scorers:
@@ -100,12 +107,6 @@ def _scores(name: str, scorer: Scorer, examples: list[Example], echo: Echo) -> I
         return iter(scorer.examples(examples))
     parts = (row for i in range(0, len(examples), AT_ONCE) for row in scorer.examples(examples[i : i + AT_ONCE]))
     return with_progress(parts, len(examples), "examples", echo)
-
-
-def _keep(examples: list[Example], scorer: Scorer, scores: list[list[float]]) -> None:
-    for example, row in zip(examples, scores, strict=True):
-        for response, value in zip(example.responses, row, strict=True):
-            response.extra[scorer.name] = value
 
 
 def _report(scorers: Sequence[tuple[str, Scorer]], examples: list[Example], echo: Echo) -> None:
