@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from heedful.tokens.report import DataReport
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
 from heedful.training.advantages import advantage_lines, make_sampler, store_advantages
-from heedful.training.labels import FindValues, columns_read, refuse_idle, with_rewards, with_values
+from heedful.training.labels import FindValues, Labelled, columns_read, refuse_idle, with_rewards, with_values
 from heedful.training.progress import counting
 from heedful.training.shaping import shape
 from heedful.types import Echo, Example, UserError
@@ -70,6 +70,23 @@ def read_data(config: TrainConfig) -> tuple[list[Example], list[Example], dict[s
     return train, held_out, {"train": report, "eval": held_report}
 
 
+def read_labelled(
+    config: TrainConfig, template: Template, cache_dir: Path, echo: Echo, find_values: FindValues | None
+) -> tuple[Labelled, dict[str, LoadReport]]:
+    """The examples with the labels that the settings ask for, and what became of every row of their sources.
+
+    The report holds digests of the examples as they were read too.  find_values: see `prepare_data`.
+    """
+    train, held_out, sources = read_data(config)
+    digests = {"train": digest_of_examples(train), "eval": digest_of_examples(held_out)}
+    for name, source in sources.items():
+        for line in source.lines():
+            echo(f"{name} data: {line}")
+    labelled = with_rewards(config, train, held_out, cache_dir, echo)
+    labelled = with_values(labelled, config, template, find_values, cache_dir, echo)
+    return replace(labelled, report={"examples": digests, **labelled.report}), sources
+
+
 def without_prompts_of(examples: list[Example], train: list[Example]) -> Shaped:
     """The evaluation examples whose prompt is not trained on; the others are dropped with that reason."""
     seen = {prompt_key(example) for example in train}
@@ -98,13 +115,7 @@ def prepare_data(
     """
     refuse_idle(config, objective)
     look = load_view(config.view)
-    train, held_out, sources = read_data(config)
-    digests = {"train": digest_of_examples(train), "eval": digest_of_examples(held_out)}
-    for name, source in sources.items():
-        for line in source.lines():
-            echo(f"{name} data: {line}")
-    labelled = with_rewards(config, train, held_out, cache_dir, echo)
-    labelled = with_values(labelled, config, template, find_values, cache_dir, echo)
+    labelled, sources = read_labelled(config, template, cache_dir, echo, find_values)
 
     def prepared(name: str, examples: Shaped) -> tuple[TokenStore, DataReport]:
         store, report = prepare(
@@ -124,7 +135,7 @@ def prepare_data(
 
     store, report = prepared("train", Shaped(labelled.train))
     make_sampler(config, objective, store)  # what it refuses, it refuses before any model is loaded
-    extras = {"examples": digests, **labelled.report}
+    extras = dict(labelled.report)
     if "value" in columns_read(config, objective):
         extras["advantages"] = store_advantages(store)
         for line in advantage_lines(extras["advantages"]):

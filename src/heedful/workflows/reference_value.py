@@ -22,8 +22,8 @@ from heedful.models import Loaded, load_policy
 from heedful.models.prompt_value import hidden_states
 from heedful.training.advantages import advantage_lines, advantages
 from heedful.training.context import cache_folder, check_models
-from heedful.training.data import read_data
-from heedful.training.labels import Values, ValueTask, refuse_idle, value_key, with_rewards, with_values
+from heedful.training.data import read_labelled
+from heedful.training.labels import Values, ValueTask, refuse_idle, value_key
 from heedful.training.progress import counting
 from heedful.training.shaping import load_template
 from heedful.training.train import resolve_objective
@@ -115,12 +115,7 @@ def value(config: TrainConfig, out: Path, echo: Echo = print) -> Path:
     refuse_idle(config, objective)
     check_models(config)
     template, cache_dir = load_template(config, objective), cache_folder(config.cache_dir)
-    train, held_out, sources = read_data(config)
-    for name, source in sources.items():
-        for line in source.lines():
-            echo(f"{name} data: {line}")
-    labelled = with_rewards(config, train, held_out, cache_dir, echo)
-    labelled = with_values(labelled, config, template, find_values, cache_dir, echo)
+    labelled, _ = read_labelled(config, template, cache_dir, echo, find_values)
     prompts = {value_key(example): example for example in (*labelled.train, *labelled.held_out)}
     rows = [{"prompt": row_of(Example(e.prompt, []))["prompt"], "value": _worth(e)} for e in prompts.values()]
     write_rows((row for row in rows if np.isfinite(row["value"])), out)
