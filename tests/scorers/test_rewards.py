@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heedful.config.schema import RewardConfig, TrainConfig
+from heedful.config.schema import TrainConfig
+from heedful.config.within import RewardConfig
 from heedful.scorers.identity import identity_of
 from heedful.scorers.rewards import AT_ONCE, COLUMN, Rewards, Scoring, said_by
 from heedful.scorers.score_cache import ScoreCache

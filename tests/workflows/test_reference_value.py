@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from heedful.config.schema import DEFAULT_FIT
+from heedful.config.within import DEFAULT_FIT
 from heedful.models.prompt_value import PromptValueHead, hidden_states, padded
 from heedful.training import train
 from heedful.training.labels import read_values

@@ -9,9 +9,10 @@ from heedful.config.comparison import CompareConfig
 from heedful.config.dump import dump_yaml
 from heedful.config.load import build, build_train, join, load, load_train, merge, read_yaml
 from heedful.config.resume import RESUMABLE, resumed
-from heedful.config.schema import LoraConfig, ObjectiveConfig, TrainConfig
+from heedful.config.schema import TrainConfig
 from heedful.config.signature import settings_model
 from heedful.config.suggest import did_you_mean, suggest
+from heedful.config.within import LoraConfig, ObjectiveConfig
 
 __all__ = [
     "RESUMABLE",

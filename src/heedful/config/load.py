@@ -9,11 +9,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from heedful.config.errors import model_in, sentence
-from heedful.config.schema import ObjectiveConfig, TrainConfig
+from heedful.config.schema import TrainConfig
 from heedful.config.signature import settings_model
 from heedful.config.suggest import did_you_mean
 from heedful.config.tree import Key, Tree, merge_trees, override_tree, parse_flow, read_tree
 from heedful.config.values import Plain, by_type
+from heedful.config.within import ObjectiveConfig
 from heedful.types import UserError
 
 S = TypeVar("S", bound=BaseModel)

@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from heedful.config.within import (
+    DEFAULT_FIT,
+    Count,
+    LoraConfig,
+    ObjectiveConfig,
+    Positive,
+    RewardConfig,
+    Schema,
+    ValueFitConfig,
+)
 
 Auto = Literal["auto"]
-Count = Annotated[int, Gt(0)]
-Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Gt(0), Lt(1)]
 
 
@@ -28,91 +37,7 @@ Source = Annotated[dict[str, str], BeforeValidator(_words)]
 Data = str | Source | list[str | Source]
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-
-class ObjectiveConfig(BaseModel):
-    """Which objective, and its own settings beside its name: `objective: {name: dpo, beta: 0.1}`.
-
-    A bare string is the name: `objective: dpo`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
-
-    name: str = Field(
-        min_length=1, description="name of an objective (see `heed objectives`) or path/to/file.py:function"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The objective's keyword arguments."""
-        return dict(self.model_extra or {})
-
-
-class LoraConfig(_Schema):
-    """Low-rank adapters instead of the full weights; without dropout, which would make log-probabilities random."""
-
-    r: Count = Field(16, description="rank of the adapters; larger can learn more and takes more memory")
-    alpha: Positive = Field(
-        32.0, description="scale of the adapters (their output is times alpha/r); larger moves faster"
-    )
-    targets: list[str] | None = Field(
-        None, description="names of the layers to adapt; null: every linear layer but the head"
-    )
-
-
-class RewardConfig(_Schema):
-    """How one source of rewards counts in their sum.  A bare number is the weight: `rewards: {pep8: 1}`."""
-
-    weight: float = Field(1.0, description="what its reward is multiplied by; below 0 turns it round")
-    normalize: bool | Literal["sigmoid"] = Field(
-        False, description="true: to mean 0 and deviation 1 over the training data; sigmoid: into 0 to 1"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _weight_alone(cls, value: Any) -> Any:
-        return value if isinstance(value, dict | RewardConfig) else {"weight": value}
-
-
-class ValueFitConfig(_Schema):
-    """How the value of the reference policy is estimated for `value=reference` and `value=data`."""
-
-    prompts: Annotated[int, Ge(8)] = Field(
-        512, description="most prompts to learn from; more is truer and takes longer"
-    )
-    samples: Count = Field(4, description="answers of the reference to each of them; more is truer and takes longer")
-    max_new_tokens: Count = Field(128, description="most tokens of such an answer")
-    temperature: Annotated[float, Ge(0)] = Field(1.0, description="of these answers; 0 takes the likeliest token")
-    folds: Annotated[int, Ge(3)] = Field(
-        5, description="parts of the prompts; each is valued by heads that have not seen it"
-    )
-    epochs: Count = Field(
-        50, description="most passes of a head; the best on prompts that it does not train on is kept"
-    )
-    lr: Positive = Field(3e-4, description="learning rate of a head")
-    range: tuple[float, float] | None = Field(
-        None, description="lowest and highest value; null: of the rewards it learns from; the published is [0, max]"
-    )
-
-    @field_validator("range")
-    @classmethod
-    def _upwards(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] >= value[1]:
-            raise ValueError("must rise, as [0, 1]")
-        return value
-
-
-DEFAULT_FIT = ValueFitConfig.model_validate({})
-
-
-class TrainConfig(_Schema):
+class TrainConfig(Schema):
     """The settings of `heed train`."""
 
     # what is trained, on what

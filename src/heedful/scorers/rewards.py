@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heedful.config.schema import RewardConfig
+from heedful.config.within import RewardConfig
 from heedful.scorers import Scorer, get
 from heedful.scorers.identity import identity_of
 from heedful.scorers.score_cache import ScoreCache, key_of

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from heedful.config import TrainConfig
-from heedful.config.schema import DEFAULT_FIT
+from heedful.config.within import DEFAULT_FIT
 from heedful.examples import prompt_key
 from heedful.examples.conversation import RowError, to_messages
 from heedful.examples.rows import rows_of

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from heedful.config.schema import ValueFitConfig
+from heedful.config.within import ValueFitConfig
 from heedful.models.prompt_value import PromptValueHead, padded
 from heedful.tokens.sampler import permutation
 from heedful.types import UserError

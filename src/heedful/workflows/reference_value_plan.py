@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from heedful.config.schema import ValueFitConfig
+from heedful.config.within import ValueFitConfig
 from heedful.examples.io import row_of
 from heedful.models.folders import digest_of, resolve
 from heedful.tokens.sampler import permutation
