@@ -53,10 +53,15 @@ def write_all(plan: Plan, rows: Sequence[Row], answers: Sequence[Answers], num_v
     return write_page(plan, rows, answers, said)
 
 
+def said_below(said: Sequence[str]) -> str:
+    """The notes under a table, those in red that say what was not the same."""
+    return "".join((blocks.warning if is_warning(line) else blocks.note)(line) for line in said)
+
+
 def write_page(plan: Plan, rows: Sequence[Row], answers: Sequence[Answers], said: Sequence[str]) -> Path:
     """`report.html`: one file, nothing from anywhere else."""
     runs = [replace(read_run(run.path), name=run.name) for run in plan.members]
-    result = result_table(rows) + "".join((blocks.warning if is_warning(line) else blocks.note)(line) for line in said)
+    result = result_table(rows) + said_below(said)
     sections = [
         Section("Result", result),
         *([Section("Win rates", win_tables(rows))] if rows[0].measures.wins else []),

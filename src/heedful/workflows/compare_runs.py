@@ -11,8 +11,7 @@ from typing import Any
 from heedful.reports import Run, Section, blocks, metric_curves, read_runs, run_details, write_report
 from heedful.training.run_folder import FINAL, check_writable
 from heedful.types import Echo, UserError
-from heedful.workflows.compare_report import EVALUATION
-from heedful.workflows.compare_text import is_warning
+from heedful.workflows.compare_report import EVALUATION, said_below
 from heedful.workflows.tables import print_short, to_markdown, write_csv, write_json, write_text
 
 WATCHED = ("max:eval/reward", "min:eval/loss", "min:loss")
@@ -82,10 +81,11 @@ def tabulate(paths: Sequence[Path], out: Path, echo: Echo = print) -> Path:
     print_short("Runs", headers, rows, SHORT)
     for note in said:
         echo(note)
-    html = blocks.table(headers, rows) + "".join(
-        (blocks.warning if is_warning(note) else blocks.note)(note) for note in said
-    )
-    sections = [Section("Result", html), Section("Curves", metric_curves(runs, x="tokens")), *run_details(runs)]
+    sections = [
+        Section("Result", blocks.table(headers, rows) + said_below(said)),
+        Section("Curves", metric_curves(runs, x="tokens")),
+        *run_details(runs),
+    ]
     page = write_report(out / "report.html", f"{len(runs)} runs: {', '.join(run.name for run in runs)}", sections)
     echo(f"Wrote {out}: report.html (open it in any browser), table.csv, table.json, table.md.")
     return page
