@@ -47,6 +47,28 @@ def test_scores_and_probabilities_are_of_two_models(tmp_path: Path) -> None:
         bind(written(tmp_path / "mine.py", "Singles", "-view.scores * view.seq_logps"), {})
 
 
+@pytest.mark.parametrize(
+    ("view", "gives", "why"),
+    [
+        ("Singles", '-view.seq_logps, {"gain": 3.0}', "its metric 'gain' must be a tensor, not float"),
+        ("Singles", "-view.seq_logps, {}, {'steps': 3}", "its state 'steps' must be a tensor, not int"),
+        ("Singles", "-view.seq_logps, 3.0", "its metrics must be a mapping of names to tensors, not float"),
+    ],
+)
+def test_metrics_and_state_that_no_run_could_keep_are_refused(view: str, gives: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=why):
+        bind(written(tmp_path / "mine.py", view, gives), {})
+
+
+@pytest.mark.parametrize(
+    "change", ["view.reward.mul_(2)", "view.batch.responses.update(reward=-view.reward)", "view.lengths.add_(1)"]
+)
+def test_an_objective_that_changes_its_data_is_refused(change: str, tmp_path: Path) -> None:
+    """What it changes would be changed again at the next look, and for whatever acts after it."""
+    with pytest.raises(UserError, match="changes the batch"):
+        bind(written(tmp_path / "mine.py", "Singles", f"[-view.seq_logps * view.reward, {change}][0]"), {})
+
+
 def test_weights_that_depend_on_the_data_alone_are_fine(tmp_path: Path) -> None:
     bind(written(tmp_path / "mine.py", "Singles", "Term(-view.seq_logps, view.reward.abs())"), {})
 

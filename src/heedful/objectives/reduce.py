@@ -220,7 +220,18 @@ def as_outcome(result: Any, unit: str) -> Outcome:
         if term.trainee not in TRAINEES:
             raise ValueError(f"term {name!r} trains {term.trainee!r}, but a run trains {' or '.join(TRAINEES)}")
         full[name] = Term(term.values, term.weights, term.over or unit, term.trainee)
+    _check_tensors("metrics", "metric", metrics)
+    _check_tensors("state", "state", {} if state is None else state)
     return Outcome(full, {k: v.detach() for k, v in metrics.items()}, state)
+
+
+def _check_tensors(all_of_them: str, one: str, held: Any) -> None:
+    """Raise ValueError for metrics or a state that no run could keep."""
+    if not isinstance(held, Mapping):
+        raise ValueError(f"its {all_of_them} must be a mapping of names to tensors, not {type(held).__name__}")
+    for name, value in held.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"its {one} {name!r} must be a tensor, not {type(value).__name__}")
 
 
 def weighted(terms: Mapping[str, Term], batch: Batch) -> dict[str, Term]:

@@ -21,11 +21,23 @@ def needs(objective: Objective) -> frozenset[str]:
             f"{objective.name} reads a column {error.args[0]!r} that no batch carries; "
             f"there are {', '.join(sorted([*batch.tokens, *batch.responses]))}"
         ) from error
+    if not _untouched(batch):
+        raise ValueError(f"{objective.name} changes the batch it looks at, which other passes see too; change a copy")
     if "scores" in batch.read and (others := sorted(batch.read & TOKEN_OUTPUTS)):
         raise ValueError(f"{objective.name} reads scores and {others[0]}, but a model that scores gives nothing else")
     if not any(term.values.requires_grad for term in terms.values()):
         raise ValueError(f"{objective.name} returns values without a gradient: nothing would be trained")
     return frozenset(batch.read)
+
+
+def _untouched(batch: Batch) -> bool:
+    """Whether a toy batch still holds what it held when it was made."""
+    fresh = toy_batch()
+    same = torch.equal(batch.lengths, fresh.lengths) and torch.equal(batch.group_of, fresh.group_of)
+    columns = ((batch.tokens, fresh.tokens), (batch.responses, fresh.responses))
+    return same and all(
+        now.keys() == then.keys() and all(torch.equal(now[name], then[name]) for name in then) for now, then in columns
+    )
 
 
 def trainees_of(objective: Objective) -> frozenset[str]:
