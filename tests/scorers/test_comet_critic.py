@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from heedful.models import convert, keras
-from heedful.models.keras import HEAD_FILE, to_tensors
+from heedful.models.keras import HEAD_FILE, torch_tensors
 from heedful.scorers import get
 from heedful.scorers.comet_critic import PHRASES, PUBLISHED_HEAD_FILE, sentences
 from heedful.scorers.identity import identity_of
@@ -81,7 +81,7 @@ def plain(prompt: str, tail: str) -> float:
 
 def test_keras_names_and_turns_become_pytorchs():
     trunk, head = critic()
-    found, found_head = to_tensors(keras_arrays(trunk, head))
+    found, found_head = torch_tensors(keras_arrays(trunk, head))
     assert {name: tensor.tolist() for name, tensor in found.items()} == {
         name: tensor.tolist() for name, tensor in trunk.state_dict().items()
     }

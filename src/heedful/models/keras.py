@@ -33,7 +33,7 @@ def convert_keras(source: str | Path, like: str, out: str | Path) -> Path:
     base, out = Path(resolve(like, setting="like")), Path(out)
     arrays = read_h5(Path(source))
     refuse_used(out)
-    trunk, head = to_tensors(arrays)
+    trunk, head = torch_tensors(arrays)
     _check(trunk, base, source)
     out.mkdir(parents=True, exist_ok=True)
     for file in base.iterdir():
@@ -44,7 +44,7 @@ def convert_keras(source: str | Path, like: str, out: str | Path) -> Path:
     return out
 
 
-def to_tensors(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def torch_tensors(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Keras's arrays by their path names as tensors by PyTorch's names: those of RobertaModel, and those of the head.
 
     Keras keeps a layer's matrix as (in, out), PyTorch as (out, in).  The head's last layer is the one with one output.
