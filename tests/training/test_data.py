@@ -105,3 +105,12 @@ def test_an_evaluation_set_without_prompts_of_its_own(place):
     (place / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data, _ = prepared(small_config(place, "dpo", "out", eval_data=str(place / "one.jsonl")))
     assert data.evaluation.num_examples == 1
+
+
+def test_groups_of_one_have_nothing_to_compare(place):
+    """Scored rows are an example each, whatever their prompts: every advantage within such a group would be 0."""
+    rows = [{"prompt": "Q:", "completion": f" {word}.", "label": True, "reward": 0.5} for word in ("yes", "no")]
+    (place / "lone.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = small_config(place, {"name": "grpo_offline"}, "out", data=str(place / "lone.jsonl"))
+    with pytest.raises(UserError, match=r"grpo_offline compares the responses .* none of 2 examples has two .*lone"):
+        prepared(config)

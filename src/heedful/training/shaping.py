@@ -31,7 +31,7 @@ def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig
     """The examples in the form that the objective's view looks at, with mismatched answers where it needs them.
 
     Where responses are drawn one by one, each is an Example of its own; of the good ones there is one a prompt.
-    Raises UserError if the objective cannot do with single draws.
+    Raises UserError if the objective cannot do with single draws, or has nothing to compare.
     """
     if config.sampling != "uniform":
         refuse_draws(objective, config)
@@ -46,11 +46,22 @@ def shape(examples: Sequence[Example], objective: Objective, config: TrainConfig
         shaped = to_demonstrations(examples, prefer=config.prefer)
     else:
         shaped = Shaped(list(examples))
+    if objective.view is Lists:
+        refuse_lone(shaped.examples, objective)
     if controls:
         shaped = shaped.then(attach_controls, *controls)
     if config.sampling == "all_priority":
         shaped = shaped.then(to_separate)
     return shaped.then(attach_mismatched, config.seed) if objective.statistics and shaped.examples else shaped
+
+
+def refuse_lone(examples: Sequence[Example], objective: Objective) -> None:
+    """Raise UserError if no example has a second response to compare the first with."""
+    if examples and all(len(example.responses) < 2 for example in examples):
+        raise UserError(
+            f"{objective.name} compares the responses of a prompt, and none of {len(examples):,} examples has two (the "
+            f"first is {examples[0].origin or examples[0].id}); put all responses to a prompt into one row."
+        )
 
 
 def refuse_draws(objective: Objective, config: TrainConfig) -> None:
