@@ -113,6 +113,11 @@ def test_an_unknown_name_suggests_the_right_one():
         get("dop")
 
 
+def test_a_recipe_where_an_objective_is_meant_is_told_apart():
+    with pytest.raises(UserError, match="a recipe comes after an objective, as in heed train OBJECTIVE lol/hh/a_lol"):
+        get("lol/hh/a_lol")
+
+
 def test_an_objective_of_ones_own(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(

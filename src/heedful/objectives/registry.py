@@ -38,6 +38,11 @@ def get(name: str) -> Callable:
         return REGISTRY[name]
     if names_file(name):
         return _from_file(name)
+    if "/" in name:
+        raise UserError(
+            f"there is no objective {name!r}; a recipe comes after an objective, as in heed train OBJECTIVE {name} "
+            "(heed objectives lists the objectives, heed recipes the recipes)"
+        )
     near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UserError(f"there is no objective {name!r}{hint} (there are: {', '.join(sorted(REGISTRY))})")
