@@ -41,6 +41,11 @@ def test_a_weight_of_two_is_the_row_twice(place: Path) -> None:
         assert by_weight == pytest.approx(by_copies, rel=1e-5)
 
 
+def test_weights_of_nothing_but_0_are_refused(place: Path) -> None:
+    with pytest.raises(UserError, match="every weight of the data is 0"):
+        small_run(place, "simpo", "none", **weighted(place, "none", [0, 0, 0, 0]))
+
+
 def test_a_weight_below_nothing_is_refused(place: Path) -> None:
     with pytest.raises(UserError, match=r"a weight of -1.0 \(.*:2\) is no weight: give 0 or more"):
         small_run(place, "dpo", "refused", **weighted(place, "wrong", [1, -1, 1, 1]))

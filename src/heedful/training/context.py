@@ -206,7 +206,7 @@ def refuse_too_long(data: PreparedData, loaded: Loaded) -> None:
 def check_weights(data: PreparedData, objective: Objective, echo: Echo) -> None:
     """Say what weights of the data will do.
 
-    Raises UserError for weights below 0, or not finite, and for an objective on which they cannot act.
+    Raises UserError for weights below 0, not finite or all 0, and for an objective on which they cannot act.
     """
     for store in data.stores:
         column, own = store.columns["weight"], ~store.is_mismatched
@@ -214,6 +214,8 @@ def check_weights(data: PreparedData, objective: Objective, echo: Echo) -> None:
         if (wrong := np.flatnonzero(given & ~((column >= 0) & np.isfinite(column)))).size:
             origin = store.origin(store.example_of(int(wrong[0])))
             raise UserError(f"a weight of {column[wrong[0]]} ({origin}) is no weight: give 0 or more, or none.")
+        if not (column[own] != 0).any():
+            raise UserError("every weight of the data is 0, so that nothing would be learnt; give some row more.")
         if given.any() and (reason := unweightable(objective)) is not None:
             raise UserError(
                 f"the data has weights, which cannot act on {objective.name}: {reason}; drop them, or choose another."
