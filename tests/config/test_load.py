@@ -141,7 +141,7 @@ def test_the_resolved_settings_carry_the_objectives_defaults() -> None:
 MISTAKES = [
     ("lr=-1", r"^lr=-1\.0 \(the command line\): must be above 0 \[lr: peak learning rate"),
     ("lr=fast", r"^lr=fast .*must be a number"),
-    ("lr=nan", r"^lr=nan .*must be"),
+    ("lr=nan", r"^lr=nan .*must be \w"),
     ("epochs=inf", r"must be a finite number"),
     ("batch_size=3.5", r"^batch_size=3\.5 .*must be a whole number"),
     ("tokens_per_pack=lots", r"must be a whole number or auto"),
@@ -151,6 +151,7 @@ MISTAKES = [
     ("lora=true", r"^lora=true .*must be a mapping"),
     ("lora.r=0", r"^lora\.r=0 .*must be above 0"),
     ("beta=0", r"^objective\.beta=0\.0 .*must be above 0 \[beta: larger stays closer\]"),
+    ("beta=nan", r"^objective\.beta=nan .*must be above 0 \[beta"),
     ("betas=1,2", r"^betas=1\.0 .*must be below 1"),
     ("keep_best=eval/loss", r"min:eval/loss or max:eval/loss"),
     ("warmup=1.5", r"share of the steps below 1, or a whole number"),

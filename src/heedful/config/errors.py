@@ -49,7 +49,7 @@ def sentence(problem: ValidationError, around: Key, tree: Tree, schema: type[Bas
         return f"{'.'.join(key)} is missing: write {'.'.join(key)}=VALUE{about}{more}"
     place = tree.place(key)
     value = "" if isinstance(first["input"], dict | list) else f"={_shown(first['input'])}"
-    same = [error for error in errors if error["loc"][:1] == first["loc"][:1] and error["input"] == first["input"]]
+    same = [first, *(e for e in errors[1:] if e["loc"][:1] == first["loc"][:1] and e["input"] == first["input"])]
     reasons = " or ".join(dict.fromkeys(_reason(error).removeprefix("must be ") for error in same))
     must = "must be " if _reason(first).startswith("must be ") else ""
     return f"{'.'.join(key)}{value}{f' ({place})' if place else ''}: {must}{reasons}{about}{more}"
