@@ -251,6 +251,7 @@ def test_a_dry_run_samples_nothing(place, monkeypatch):
     settings = config(place, "dry", rewards=rewards(place), seed=5)
     train(settings, dry_run=True, echo=lines.append, find_values=partial(find_values, dry_run=True))
     assert any("sample 2 answers of" in line and "to each of 40 prompts" in line for line in lines)
+    assert not any("leftover lunch" in line for line in lines)  # nobody knows it yet
 
 
 def test_too_few_prompts(place):

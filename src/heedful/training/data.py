@@ -136,7 +136,7 @@ def prepare_data(
     store, report = prepared("train", Shaped(labelled.train))
     make_sampler(config, objective, store)  # what it refuses, it refuses before any model is loaded
     extras = dict(labelled.report)
-    if "value" in columns_read(config, objective):
+    if "value" in columns_read(config, objective) and labelled.values_known:
         extras["advantages"] = store_advantages(store)
         for line in advantage_lines(extras["advantages"]):
             echo(line)

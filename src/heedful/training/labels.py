@@ -31,11 +31,13 @@ ESTIMATED = ("reference", "data")
 class Values:
     """What prompts are worth under the reference policy.
 
-    of: by `value_key`.  report: how they were found, for data.json.
+    of: by `value_key`.  report: how they were found, for data.json.  known: whether they are what they say, not what a
+    dry run puts in their place.
     """
 
     of: Mapping[Hashable, float]
     report: dict[str, Any] = field(default_factory=dict)
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,14 @@ FindValues = Callable[[ValueTask], Values]
 class Labelled:
     """The examples with every label that the settings ask for.
 
-    report: where rewards and values came from, for data.json.
+    report: where rewards and values came from, for data.json.  values_known: see `Values`.
     """
 
     train: list[Example]
     held_out: list[Example]
     rewards: Rewards | None
     report: dict[str, Any]
+    values_known: bool = True
 
 
 def drawn_by(config: TrainConfig, objective: Objective) -> str | None:
@@ -167,7 +170,8 @@ def with_values(
     else:
         values = read_values(Path(config.value))
     train, held_out = (_valued(examples, values, config.value) for examples in (labelled.train, labelled.held_out))
-    return replace(labelled, train=train, held_out=held_out, report={**labelled.report, "value": values.report})
+    report = {**labelled.report, "value": values.report}
+    return replace(labelled, train=train, held_out=held_out, report=report, values_known=values.known)
 
 
 def _valued(examples: Sequence[Example], values: Values, source: str) -> list[Example]:

@@ -49,7 +49,7 @@ def find_values(task: ValueTask, *, dry_run: bool = False) -> Values:
     elif dry_run:
         task.echo(f"would first estimate what prompts are worth: {plan}; until then no response is left over")
         least = min(reward for example in task.train for reward in rewards_of(example))
-        return Values(dict.fromkeys(plan.prompts, least - 1.0))
+        return Values(dict.fromkeys(plan.prompts, least - 1.0), known=False)
     else:
         content = estimate(plan)
         kept.parent.mkdir(parents=True, exist_ok=True)
