@@ -132,6 +132,11 @@ def test_faithdial_alone_and_with_the_wizard(raw: Path, tmp_path: Path) -> None:
     assert counts[0] == counts[1], "the words are counted in Wizard of Wikipedia, whatever is trained on"
 
 
+def test_a_folder_that_nobody_named_is_asked_for_with_its_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"raw=FOLDER is missing, the folder that holds hh_train_len2/train\.json, from"):
+        prepare("hh", [f"out={tmp_path / 'out'}"])
+
+
 def test_a_missing_file_is_named_with_its_source(raw: Path, tmp_path: Path) -> None:
     sentence = r"hh_train_len2/train\.json is not there; it comes from data\.zip of the PRO .*put it there, or give"
     with pytest.raises(UserError, match=sentence):

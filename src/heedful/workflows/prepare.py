@@ -36,8 +36,11 @@ def prepare(recipe: str, words: Sequence[str] = (), *, echo: Callable[[str], Non
     """
     path, implied = _found(recipe)
     preparation = _preparation(path)
-    settings = load(preparation.settings, [path], [*implied, *words])
     needs = [need for need in needs_in(path) if need.kind == "file"]
+    if needs and not any(word.startswith("raw=") for word in words):
+        files = "; ".join(f"{need.what}, from {need.source}" for need in needs)
+        raise UserError(f"raw=FOLDER is missing, the folder that holds {files}.")
+    settings = load(preparation.settings, [path], [*implied, *words])
     _check_files(needs, settings.raw)
     if settings.out.exists():
         raise UserError(f"out={settings.out} is there already; name another folder, or remove it first.")
