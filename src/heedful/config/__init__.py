@@ -12,14 +12,18 @@ from heedful.config.resume import RESUMABLE, resumed
 from heedful.config.schema import TrainConfig
 from heedful.config.signature import settings_model
 from heedful.config.suggest import did_you_mean, suggest
+from heedful.config.watch import KLConfig, ScenarioConfig, WatchConfig
 from heedful.config.within import LoraConfig, ObjectiveConfig
 
 __all__ = [
     "RESUMABLE",
     "CompareConfig",
+    "KLConfig",
     "LoraConfig",
     "ObjectiveConfig",
+    "ScenarioConfig",
     "TrainConfig",
+    "WatchConfig",
     "build",
     "build_train",
     "did_you_mean",

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Lt
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from heedful.config.watch import WatchConfig
 from heedful.config.within import (
     DEFAULT_FIT,
     Count,
@@ -70,7 +71,9 @@ class TrainConfig(Schema):
     batch_size: Count = Field(
         32, description="how much one optimizer step takes, in `batch_unit`; larger is steadier and makes fewer steps"
     )
-    batch_unit: Literal["prompts", "responses", "tokens"] = Field("prompts", description="what `batch_size` counts")
+    batch_unit: Literal["prompts", "responses", "tokens", "sequences"] = Field(
+        "prompts", description="what `batch_size` counts; sequences are the pieces that documents are cut into"
+    )
     epochs: Positive = Field(1.0, description="times through the data; more fits it closer")
     steps: Count | None = Field(None, description="stop after this many optimizer steps, whatever `epochs` says")
     tokens_per_pack: Count | Auto = Field(
@@ -81,6 +84,16 @@ class TrainConfig(Schema):
     )
     max_prompt_length: Count | None = Field(
         None, description="most tokens of a prompt, its oldest turns go first; null: what `max_length` leaves"
+    )
+    allow_crossing: bool = Field(
+        False,
+        description="documents only: run them together and cut the stream every `max_length` tokens, so that a token "
+        "sees the documents before its own, as published; false: it sees its own document alone",
+    )
+    skip_tokens: Annotated[int, Ge(0)] = Field(
+        0,
+        description="documents only: tokens of the first pass to leave out, which the model saw in the run that it "
+        "comes from; with that run's seed and data, what it did not see comes next",
     )
     template: str | dict[str, str] | None = Field(
         None,
@@ -205,6 +218,9 @@ class TrainConfig(Schema):
     eval_samples: Annotated[int, Ge(0)] = Field(
         0, description="how many evaluation prompts are answered at every evaluation, into samples.jsonl"
     )
+    watch: WatchConfig | None = Field(
+        None, description="samples, segments and distances to look at in between: {every, scorer, scenarios, …}"
+    )
     num_bad_steps: Count = Field(
         3, description="stop after this many steps in a row with a loss or gradient that is not finite"
     )
@@ -292,6 +308,8 @@ class TrainConfig(Schema):
             raise ValueError("keep_best needs an evaluation set: give eval_data or eval_fraction")
         if self.keep_best is not None and self.checkpoint_every is None:
             raise ValueError("keep_best needs checkpoints: give checkpoint_every")
+        if self.watch is not None and self.engine == "fsdp2":
+            raise ValueError("watch needs the whole model in one process, and engine=fsdp2 shards it; use ddp")
         if self.max_prompt_length is not None and self.max_prompt_length >= self.max_length:
             raise ValueError("max_prompt_length must be below max_length, which the response shares")
         if self.lora is not None and self.adapter is not None:

@@ -116,6 +116,44 @@ def load_with_report(
     return examples, report
 
 
+def read_mixture(
+    data: Any,
+    *,
+    split: str = "train",
+    seed: int = 0,
+    readers: Sequence[str] = (),
+    reader: str | None = None,
+    report: LoadReport | None = None,
+) -> Iterator[Example | Dropped]:
+    """As `load`, one after the other, never all in memory, with what is left out where it was met.
+
+    Of a source with a proportion the same examples are taken as by `load`, in the order of the source: it is read once
+    to count them, and once more.  report: is filled in while one reads.
+    """
+    known, asked = registry(readers), Asked(split, seed)
+    report = report if report is not None else LoadReport()
+    for index, item in enumerate(parse_mixture(data, exists)):
+        if item.is_dropped:
+            continue
+        times: Counter[int] | None = None
+        if item.count is not None or item.proportion != 1:
+            whole = (one for one in _read_all(item, asked, known, reader, SourceReport("")) if isinstance(one, Example))
+            times = Counter(draw(sum(1 for _ in whole), item, index, seed).tolist())
+        source = SourceReport(str(item))
+        report.sources.append(source)
+        place = 0
+        for one in _read_all(item, asked, known, reader, source):
+            if isinstance(one, Dropped):
+                yield one
+                continue
+            for _ in range(1 if times is None else times[place]):
+                source.taken += 1
+                yield one
+            place += 1
+        if not source.examples:
+            raise UserError(f"{item} holds no example{_reasons(source)}.")
+
+
 def read(
     where: str,
     *,
@@ -137,6 +175,13 @@ def _reasons(source: SourceReport) -> str:
 def _read_item(
     item: MixtureItem, asked: Asked, known: Mapping[str, Reader], default: str | None, report: SourceReport
 ) -> Iterator[Example]:
+    return (one for one in _read_all(item, asked, known, default, report) if isinstance(one, Example))
+
+
+def _read_all(
+    item: MixtureItem, asked: Asked, known: Mapping[str, Reader], default: str | None, report: SourceReport
+) -> Iterator[Example | Dropped]:
+    """A source's examples, and what its reader leaves out, which is counted in the report."""
     named = known.get(item.name) if not exists(item.name) else None
     if named is not None and named.rows is not None:
         rows = enumerate(named.rows(asked.split, item.path), start=1)
@@ -174,13 +219,14 @@ def _convert(
     known: Mapping[str, Reader],
     report: SourceReport,
     asked: Asked,
-) -> Iterator[Example]:
-    """Rows to Examples, a stretch of rows of one reader after the other."""
+) -> Iterator[Example | Dropped]:
+    """Rows to Examples and what is left out, a stretch of rows of one reader after the other."""
     for chosen, stretch in groupby(_with_reader(rows, reader, known, report), key=lambda found: found[0]):
         for item in examples_of(chosen, (row for _, row in stretch), asked):
             reason = item.reason if isinstance(item, Dropped) else _half_a_character(item)
             if reason is not None:
                 report.drop(reason, item.origin or "an unknown row")
+                yield Dropped(item.origin, reason)
             elif isinstance(item, Example):
                 report.examples += 1
                 yield item
