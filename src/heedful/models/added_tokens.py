@@ -1,21 +1,27 @@
-"""Embeddings of tokens that were added to a tokenizer: made from those of the tokens that spelled them before."""
+"""Embeddings of tokens that were added to a tokenizer: made from those of the tokens that were there before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+NewRows = Literal["spelled", "mean"]
+NOISE = 0.01
+"""Deviation of the noise that tells new rows apart which would all be the mean."""
+
 
 @torch.no_grad()
-def add_rows(inner: Any, spelled: Mapping[int, Sequence[int]]) -> None:
-    """Give each new token the mean embedding (and output row) of the tokens that spelled it.
+def add_rows(inner: Any, spelled: Mapping[int, Sequence[int]], new_rows: NewRows = "spelled") -> None:
+    """Give each new token an embedding (and output row) made of those that are there.
 
-    spelled: new id → ids of the tokens that the same text was before; one that had none gets the mean of all.
-    The matrices grow where they have no row for it yet.  No random number is drawn: every process, and a policy and its
-    reference, get the same rows.
+    spelled: new id → ids of the tokens that the same text was before.
+    new_rows: `spelled` takes the mean of these, of all where there were none; `mean` takes the mean of all with normal
+    noise of deviation 0.01, as Korbak et al. 2023 do (their published code).
+    The matrices grow where they have no row for it yet.  The noise is a function of the token's id: every process, and
+    a policy and its reference, get the same rows.
     """
     if not spelled:
         return
@@ -25,7 +31,12 @@ def add_rows(inner: Any, spelled: Mapping[int, Sequence[int]]) -> None:
             inner.resize_token_embeddings(max(spelled) + 1, mean_resizing=False)
     for matrix in _matrices(inner):
         for index, parts in spelled.items():
-            matrix[index] = matrix[list(parts) or slice(0, min(spelled))].mean(0)
+            known = list(parts) if new_rows == "spelled" and parts else slice(0, min(spelled))
+            matrix[index] = matrix[known].mean(0)
+            if new_rows == "mean":
+                generator = torch.Generator().manual_seed(index)
+                noise = torch.randn(matrix[index].shape, generator=generator, dtype=torch.float64)
+                matrix[index] += NOISE * noise.to(matrix[index])
 
 
 def _matrices(inner: Any) -> list[Tensor]:

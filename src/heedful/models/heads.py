@@ -62,6 +62,13 @@ def new_value_head(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
 
 
+def new_reward_head(width: int) -> nn.Linear:
+    """From hidden states to the logit of a token's reward, without bias and from zero: PHF's value head."""
+    head = nn.Linear(width, 1, bias=False)
+    nn.init.zeros_(head.weight)
+    return head
+
+
 def score_head(inner: nn.Module) -> nn.Linear | None:
     """The linear layer that scores the last token, or None where the model scores in a way of its own (encoders)."""
     module = _saved_copy(getattr(base_of(inner), "score", None))

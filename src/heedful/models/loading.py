@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from heedful.models import attention
-from heedful.models.added_tokens import add_rows
+from heedful.models.added_tokens import NewRows, add_rows
 from heedful.models.folders import (
     base_of_adapter,
     digest_of,
@@ -24,7 +24,15 @@ from heedful.models.folders import (
     resolve,
     weight_files,
 )
-from heedful.models.heads import lm_head, new_value_head, score_head, silence_config, silence_dropout, trunk_of
+from heedful.models.heads import (
+    lm_head,
+    new_reward_head,
+    new_value_head,
+    score_head,
+    silence_config,
+    silence_dropout,
+    trunk_of,
+)
 from heedful.models.lora import START, add_adapter, continue_adapter
 from heedful.models.padded import PairFrame
 from heedful.models.probe import Verdict, check_padded, probe
@@ -36,7 +44,7 @@ from heedful.types import UserError
 
 Kind = Literal["lm", "score"]
 _DTYPES = {"fp32": (torch.float32, None), "bf16": (torch.float32, torch.bfloat16), "fp64": (torch.float64, None)}
-VALUE_HEAD_FILE = "value_head.safetensors"
+VALUE_HEAD_FILE, REWARD_HEAD_FILE = "value_head.safetensors", "reward_head.safetensors"
 
 
 @dataclass
@@ -70,7 +78,9 @@ def load_policy(
     gradient_checkpointing: bool = False,
     seed: int = 0,
     added_tokens: Sequence[str] = (),
+    new_rows: NewRows = "spelled",
     value_head: bool = False,
+    reward_head: bool = False,
 ) -> Loaded:
     """Load a causal language model, or a model that scores (one number per response), for training.
 
@@ -79,7 +89,9 @@ def load_policy(
     lora: settings of new adapters (r, alpha, targets).  adapter: a PEFT folder to continue instead.
     gradient_checkpointing: recompute activations in the backward pass.  seed: of new weights (adapters, heads).
     value_head: with a head that gives values: the one that lies beside the weights, or a new one.
-    added_tokens: special tokens that tokenizer and model get if they lack them (see `added_tokens.add_rows`).
+    reward_head: with a linear head that foretells rewards: the one that lies beside the weights, or one of zeros.
+    added_tokens: special tokens that tokenizer and model get if they lack them; new_rows: what their embeddings begin
+    as (see `added_tokens.add_rows`).
     Dropout is off.  Raises UserError for whatever is wrong with the folder, before its weights load.
     """
     path = resolve(name, trust_remote_code=trust_remote_code)
@@ -106,7 +118,7 @@ def load_policy(
     attention.register()
     inner = _load_weights(path, files, config, kind, dtype, trust_remote_code, seed)
     silence_dropout(inner)
-    add_rows(inner, spelled)
+    add_rows(inner, spelled, new_rows)
     _check_vocabulary(tokenizer, inner, path)
     inner.to(device)  # pyright: ignore[reportArgumentType]
     frame = None
@@ -122,12 +134,20 @@ def load_policy(
         inner = continue_adapter(inner, adapter)
     elif lora is not None:
         inner = add_adapter(inner, lora, kind, seed, base=lasting_name(name, path))
+
+    def with_head(new: Callable[[int], nn.Module], file: str) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = new(lm_head(inner).weight.shape[1])
+        return _filled(head, file, [adapter, path]).to(device, _DTYPES[dtype][0])
+
     model = PackedModel(
         inner.to(device).train(),
         packed=verdict.packed,
         compute_dtype=_DTYPES[dtype][1],
         frame=frame,
-        value_head=_value_head(inner, [adapter, path], dtype, seed, device) if value_head else None,
+        value_head=with_head(new_value_head, VALUE_HEAD_FILE) if value_head else None,
+        reward_head=with_head(new_reward_head, REWARD_HEAD_FILE) if reward_head else None,
         reference_adapter=START if adapter is not None else None,
     )
     if kind == "lm":
@@ -227,22 +247,17 @@ def _check_vocabulary(tokenizer: Any, inner: Any, path: str) -> None:
         )
 
 
-def _value_head(
-    inner: Any, folders: Sequence[str | None], dtype: str, seed: int, device: torch.device | str
-) -> nn.Module:
-    """The value head of the first of these folders that holds one, or a new one."""
+def _filled(head: nn.Module, name: str, folders: Sequence[str | None]) -> nn.Module:
+    """The head with the numbers in the file `name` of the first of these folders that holds one, if one does."""
     from safetensors.torch import load_file
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = new_value_head(lm_head(inner).weight.shape[1])
-    files = [Path(folder) / VALUE_HEAD_FILE for folder in folders if folder is not None]
+    files = [Path(folder) / name for folder in folders if folder is not None]
     if file := next((file for file in files if file.is_file()), None):
         try:
             head.load_state_dict(load_file(file))
         except RuntimeError as error:
-            raise UserError(f"{file} does not hold a value head of this model: {first_line(error)}") from error
-    return head.to(device, _DTYPES[dtype][0])
+            raise UserError(f"{file} does not hold a head of this model: {first_line(error)}") from error
+    return head
 
 
 def _max_length(config: Any, frame: PairFrame | None) -> int | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from heedful.models.folders import base_of_adapter, is_adapter, read_json, refuse_used, resolve, weight_files
 from heedful.models.keras import convert_keras
-from heedful.models.loading import VALUE_HEAD_FILE
+from heedful.models.loading import REWARD_HEAD_FILE, VALUE_HEAD_FILE
 from heedful.models.lora import continue_adapter
 from heedful.models.quiet import quiet
 from heedful.models.tensors import read_bin
@@ -23,7 +23,8 @@ def save(model: PackedModel, tokenizer: Any, path: str | Path, *, state: dict[st
     """Write a model and its tokenizer as a folder that `from_pretrained` loads (for LoRA, a PEFT folder).
 
     state: the whole tensors by the names of `model.state_dict()`, where the model's own are shards.
-    A value head lies beside, in `value_head.safetensors`.  The config says dropout 0: that is how it was trained.
+    A value or reward head lies beside, in `value_head.safetensors` and `reward_head.safetensors`.
+    The config says dropout 0: that is how it was trained.
     """
     from safetensors.torch import save_file
 
@@ -36,9 +37,9 @@ def save(model: PackedModel, tokenizer: Any, path: str | Path, *, state: dict[st
             model.inner.save_pretrained(str(path), state_dict=inner, selected_adapters=["default"])  # pyright: ignore
         else:
             model.inner.save_pretrained(str(path), state_dict=inner)  # pyright: ignore[reportCallIssue]
-    if model.value_head is not None:
-        head = {name: state[f"value_head.{name}"].contiguous().cpu() for name in model.value_head.state_dict()}
-        save_file(head, path / VALUE_HEAD_FILE)
+    for name, file in (("value_head", VALUE_HEAD_FILE), ("reward_head", REWARD_HEAD_FILE)):
+        if (module := getattr(model, name)) is not None:
+            save_file({key: state[f"{name}.{key}"].contiguous().cpu() for key in module.state_dict()}, path / file)
     tokenizer.save_pretrained(str(path))
 
 

@@ -16,7 +16,7 @@ from heedful.models.batch import PackTensors
 from heedful.models.heads import base_of, layers_of, lm_head, score_head, trunk_of
 from heedful.models.logprobs import ReferenceStates, token_stats
 
-WANTS = frozenset({"logps", "entropy", "sum_p2", "kl", "values", "scores", "states"})
+WANTS = frozenset({"logps", "entropy", "sum_p2", "kl", "values", "foretold", "scores", "states"})
 
 
 class PackedModel(nn.Module):
@@ -26,6 +26,7 @@ class PackedModel(nn.Module):
     compute_dtype: compute the trunk in this dtype by autocasting; parameters stay as they are.
     frame: for encoders, the special tokens around a text pair.
     value_head: from hidden states to one value, for objectives that read `values`; its gradient stays within it.
+    reward_head: from hidden states to the logit of a token's reward, for objectives that read `foretold`.
     reference_adapter: name of the frozen copy of the adapter that a run continues, which is its reference.
     """
 
@@ -37,12 +38,14 @@ class PackedModel(nn.Module):
         compute_dtype: torch.dtype | None = None,
         frame: padded.PairFrame | None = None,
         value_head: nn.Module | None = None,
+        reward_head: nn.Module | None = None,
         reference_adapter: str | None = None,
     ):
         super().__init__()
         self.inner = inner
         self.packed, self.compute_dtype, self.frame = packed, compute_dtype, frame
         self.value_head = value_head
+        self.reward_head = reward_head
         self.reference_adapter = reference_adapter
         self.chunk_bytes: int | None = None
         """Size of the buffer for logits; None is what `token_stats` finds best."""
@@ -64,9 +67,9 @@ class PackedModel(nn.Module):
     ) -> dict[str, Tensor]:
         """What objectives read of a pack, float32 (float64 from a float64 model), with gradients.
 
-        wants, any of: `logps`, `entropy`, `sum_p2`, `kl`, `values`, each (N,), at the trained response tokens (in nats;
-        the value of token t is read where t is predicted); `scores` (B,), read at each response's last token; `states`
-        (N, D), what the output head reads, as it is.
+        wants, any of: `logps`, `entropy`, `sum_p2`, `kl`, `values`, `foretold`, each (N,), at the trained response
+        tokens (in nats; what is foretold of token t is read where t is predicted); `scores` (B,), read at each
+        response's last token; `states` (N, D), what the output head reads, as it is.
         reference: the states of the model that `kl` is the divergence from, on the same pack.
         """
         assert wants, "a forward that nobody wants anything of"
@@ -88,6 +91,9 @@ class PackedModel(nn.Module):
         if "values" in wants:
             assert self.value_head is not None, "values of a model without a value head"
             out["values"] = self.value_head(_wide(states.detach()))[:, 0]
+        if "foretold" in wants:
+            assert self.reward_head is not None, "foretold rewards of a model without a reward head"
+            out["foretold"] = -torch.sigmoid(self.reward_head(_wide(states))[:, 0])
         if {"logps", "entropy", "sum_p2", "kl", "states"} & set(wants):
             states = states if self.compute_dtype is None else states.to(self.compute_dtype)
         if {"logps", "entropy", "sum_p2", "kl"} & set(wants):

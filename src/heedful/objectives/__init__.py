@@ -25,12 +25,14 @@ from heedful.objectives.preference import (
     slic,
     sppo,
 )
+from heedful.objectives.pretraining import awr, conditional, filtering, mle, rwr, unlikelihood
 from heedful.objectives.ranking import plackett_luce, pro
 from heedful.objectives.registry import REGISTRY, bind, get, register
 from heedful.objectives.reward_models import reward
 from heedful.objectives.unpaired import aot_unpaired, bco, kto, kto_logsigmoid, kto_simple, kto_zero
 
 LIKELIHOOD = (sft, csft)
+PRETRAINING = (mle, filtering, conditional, unlikelihood, awr, rwr)
 PREFERENCE = (
     dpo,
     ipo,
@@ -54,7 +56,7 @@ RANKING = (plackett_luce, pro)
 OFFLINE_RL = (nll, wbc, r_gold, r_lol, a_lol, a_lol_seq, a_lol_ref_free, a_lol_kl)
 POLICY_GRADIENT = (ppo_offline, grpo_offline)
 REWARD = (reward,)
-OBJECTIVES = (*LIKELIHOOD, *PREFERENCE, *UNPAIRED, *RANKING, *OFFLINE_RL, *POLICY_GRADIENT, *REWARD)
+OBJECTIVES = (*LIKELIHOOD, *PRETRAINING, *PREFERENCE, *UNPAIRED, *RANKING, *OFFLINE_RL, *POLICY_GRADIENT, *REWARD)
 register(*OBJECTIVES)
 
 __all__ = [
@@ -68,14 +70,17 @@ __all__ = [
     "aot_unpaired",
     "apo_down",
     "apo_zero",
+    "awr",
     "bco",
     "bco_pair",
     "bind",
+    "conditional",
     "cpo",
     "csft",
     "discopop",
     "dpo",
     "exo",
+    "filtering",
     "get",
     "grpo_offline",
     "hinge",
@@ -84,6 +89,7 @@ __all__ = [
     "kto_logsigmoid",
     "kto_simple",
     "kto_zero",
+    "mle",
     "nca",
     "nll",
     "orpo",
@@ -94,9 +100,11 @@ __all__ = [
     "r_lol",
     "reward",
     "robust_dpo",
+    "rwr",
     "sft",
     "simpo",
     "slic",
     "sppo",
+    "unlikelihood",
     "wbc",
 ]

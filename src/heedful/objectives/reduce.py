@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, get_type_hints
 
 import torch
@@ -23,7 +24,7 @@ from heedful.objectives.views import Batch, Lists, Pairs, Singles, Tokens, View
 VIEWS: dict[str, type[View]] = {view.__name__: view for view in (Tokens, Singles, Pairs, Lists)}
 
 POLICY, VALUE_HEAD = "policy", "value_head"
-TRAINEES = {POLICY: frozenset({"logps", "entropy", "kl", "scores"}), VALUE_HEAD: frozenset({"values"})}
+TRAINEES = {POLICY: frozenset({"logps", "entropy", "kl", "scores", "foretold"}), VALUE_HEAD: frozenset({"values"})}
 """Whose parameters a term may train, and through which columns: what reaches one trainee never moves the other."""
 
 
@@ -85,13 +86,16 @@ def statistics(**functions: Callable[..., Tensor]) -> Callable[[Callable], Calla
     return declare
 
 
-def whole_step(objective: Callable) -> Callable:
+def whole_step(objective: Callable | None = None, *, when: str | None = None) -> Callable:
     """Mark an objective whose terms couple all examples of a step (an undetached batch mean, a sort).
 
     The loop then runs a step in two passes: log-probabilities of every pack without gradient, the objective on all of
     them at once, and a second forward that carries dL/dlogp back.  One pass suffices when a step is one pack.
+    when: the setting that makes it so when it is on; always, if left out.
     """
-    objective.whole_step = True  # type: ignore[attr-defined]
+    if objective is None:
+        return partial(whole_step, when=when)
+    objective.whole_step = when or True  # type: ignore[attr-defined]
     return objective
 
 
@@ -151,7 +155,8 @@ class Objective:
     @property
     def whole_step(self) -> bool:
         """Declared by `@whole_step`; running state is of the whole step too, never of one pack."""
-        return self.stateful or getattr(self.function, "whole_step", False)
+        marked: str | bool = getattr(self.function, "whole_step", False)
+        return self.stateful or bool(self.settings.get(marked) if isinstance(marked, str) else marked)
 
     @property
     def stateful(self) -> bool:

@@ -18,6 +18,8 @@ def toy_batch(*, absent: frozenset[str] = frozenset()) -> Batch:
         "entropy": torch.linspace(0.5, 1.5, num_tokens, dtype=torch.float64, requires_grad=True),
         "sum_p2": torch.linspace(0.1, 0.6, num_tokens, dtype=torch.float64),
         "values": torch.linspace(-0.2, 0.8, num_tokens, dtype=torch.float64, requires_grad=True),
+        "foretold": torch.linspace(-0.9, -0.1, num_tokens, dtype=torch.float64, requires_grad=True),
+        "token_scores": torch.linspace(0.0, 0.7, num_tokens, dtype=torch.float64),
         "kl": torch.linspace(0.05, 0.4, num_tokens, dtype=torch.float64, requires_grad=True),
     }
     rows = {

@@ -3,7 +3,8 @@
 Axes: `N` trained response tokens, `B` responses, `P` pairs, `G` prompts (groups).  Tokens lie flat, response after
 response; responses lie prompt after prompt.  Log-probabilities are in nats.
 
-Per-token columns (N,): `logps`, and where the objective reads them `ref_logps`, `entropy`, `sum_p2`, `values`, `kl`.
+Per-token columns (N,): `logps`, and where the objective reads them `ref_logps`, `entropy`, `sum_p2`, `values`,
+`foretold`, `kl`, and of scored documents `token_scores`.
 Per-response columns (B,): `scores` from a scalar head, and whatever the data carries (`reward`, `desirable`, …).
 A column that is not there raises `MissingColumn`; a view records what was read, which is how the loop learns what an
 objective needs (see `trial.needs`).
@@ -21,13 +22,13 @@ from torch import Tensor
 
 from heedful.maths import segment_sum
 
-TOKEN_OUTPUTS = frozenset({"logps", "entropy", "sum_p2", "values", "kl"})
+TOKEN_OUTPUTS = frozenset({"logps", "entropy", "sum_p2", "values", "foretold", "kl"})
 """Columns per trained token that the trained model's forward gives."""
 
 OUTPUTS = TOKEN_OUTPUTS | {"scores"}
 """All columns that the forward gives; everything else is data, or was computed before training (`ref_logps`)."""
 
-TOKEN_COLUMNS = TOKEN_OUTPUTS | {"ref_logps"}
+TOKEN_COLUMNS = TOKEN_OUTPUTS | {"ref_logps", "token_scores"}
 """All columns that have a number for every trained token."""
 
 
@@ -154,6 +155,19 @@ class Tokens(View):
     """Every trained token on its own."""
 
     unit = "tokens"
+
+    @property
+    def token_scores(self) -> Float[Tensor, " N"]:
+        """Each token's misalignment score, the data's own units; lower is better."""
+        return self.batch.token("token_scores")
+
+    @property
+    def foretold(self) -> Float[Tensor, " N"]:
+        """-σ(w·h) of the state h before each token: what a linear head foretells of its reward, in (-1, 0).
+
+        Its gradient reaches the head and the model, so it belongs to the policy's terms.
+        """
+        return self.batch.token("foretold")
 
 
 class Singles(View):

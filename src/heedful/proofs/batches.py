@@ -33,6 +33,8 @@ def random_batch(seed: int = 0, *, sizes: tuple[int, ...] = (2, 2, 2), most_toke
             "values": normal(tokens).requires_grad_(),
             "kl": normal(tokens).abs().requires_grad_(),
             "sum_p2": torch.sigmoid(normal(tokens)),
+            "foretold": (-torch.sigmoid(normal(tokens))).requires_grad_(),
+            "token_scores": torch.rand(tokens, generator=generator, dtype=DOUBLE),
         },
         {
             "scores": normal(num).requires_grad_(),

@@ -43,6 +43,7 @@ EXEMPT: dict[str, dict[str, str]] = {
     },
     **dict.fromkeys(("r_gold", "r_lol", "a_lol", "a_lol_seq", "wpo"), _UNTOUCHED_WEIGHT),
     **dict.fromkeys(("bco", "bco_pair"), _UNTOUCHED_SHIFT),
+    "awr": _UNTOUCHED_WEIGHT,
 }
 """Objective, or modifier → law → why it does not hold there."""
 

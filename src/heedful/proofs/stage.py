@@ -33,16 +33,19 @@ class Stage:
 
     def __init__(self, folder: Path, arithmetic: Arithmetic) -> None:
         self.folder, self.arithmetic = folder, arithmetic
-        self._models: dict[tuple[bool, bool, bool], PackedModel] = {}
+        self._models: dict[tuple[bool, bool, bool, bool], PackedModel] = {}
         self._references: dict[bool, PackedModel] = {}
         self._sources: dict[tuple[int, ...], DataSource] = {}
 
     def model(self, objective: Objective, *, packed: bool = True) -> PackedModel:
         """The model the objective trains; with `packed` false the same weights, reading padded batches."""
         read = needs(objective)
-        key = ("scores" in read, "values" in read, packed)
+        key = ("scores" in read, "values" in read, "foretold" in read, packed)
         if key not in self._models:
-            self._models[key] = tiny_model(self.arithmetic, scores=key[0], values=key[1], packed=packed)
+            scores, values, foretold, _ = key
+            self._models[key] = tiny_model(
+                self.arithmetic, scores=scores, values=values, foretold=foretold, packed=packed
+            )
         return self._models[key]
 
     def reference(self, objective: Objective, *, packed: bool = True) -> LiveReference | None:
@@ -74,11 +77,19 @@ class Stage:
 
     def _with_columns(self, store: TokenStore, mismatched: bool) -> DataSource:
         references = -2.0 - 4.0 * np.abs(_random(int(store.trained_offsets[-1]), seed=1))
-        return DataSource(store, {"ref_logps": references}, mismatched, self.arithmetic.device)
+        scores = np.abs(_random(int(store.trained_offsets[-1]), seed=3))
+        columns = {"ref_logps": references, "token_scores": scores}
+        return DataSource(store, columns, mismatched, self.arithmetic.device)
 
 
 def tiny_model(
-    arithmetic: Arithmetic, *, scores: bool = False, values: bool = False, packed: bool = True, seed: int = 0
+    arithmetic: Arithmetic,
+    *,
+    scores: bool = False,
+    values: bool = False,
+    foretold: bool = False,
+    packed: bool = True,
+    seed: int = 0,
 ) -> PackedModel:
     """A Llama of two layers; equal arguments give equal weights, whether it reads packs or padded batches."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
@@ -103,8 +114,9 @@ def tiny_model(
         torch.manual_seed(seed)
         inner = kind.from_config(config, attn_implementation=attention.NAME if packed else "sdpa").eval()
         head = nn.Linear(WIDTH, 1) if values else None
+        reward_head = nn.Linear(WIDTH, 1, bias=False) if foretold else None
     half = torch.bfloat16 if arithmetic.precision == "bf16" else None
-    model = PackedModel(inner, packed=packed, compute_dtype=half, value_head=head)
+    model = PackedModel(inner, packed=packed, compute_dtype=half, value_head=head, reward_head=reward_head)
     return model.to(arithmetic.device, arithmetic.dtype)
 
 

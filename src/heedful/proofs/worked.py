@@ -45,6 +45,8 @@ PAIR = worked_batch(
     prompt_desirability=[0.75, 0.75],
     values=[0.5, 0.0, -0.5],
     kl=[0.3, 0.1, 0.2],
+    token_scores=[0.5, 0.0, 1.0],
+    foretold=[-0.5, -0.25, -0.75],
 )
 """A chosen response of two tokens and a rejected one of one.
 
@@ -65,6 +67,35 @@ WORKED: list[tuple[str, dict[str, Any], dict[str, list[float]]]] = [
     ("dpo", {"beta": 1.0, "margin": True}, {"loss": [0.386871]}),
     # as sft, each response behind its control token
     ("csft", {}, {"loss": [1.0, 2.0, 0.5]}),
+    # as sft, whatever the scores
+    *((name, {}, {"loss": [1.0, 2.0, 0.5]}) for name in ("mle", "filtering", "conditional")),
+    # scores up to ½ are aligned: 1, 2;  2·-log(1 - e^-½) = -2·log(0.393469)
+    (
+        "unlikelihood",
+        {"threshold": 0.5, "alpha": 2.0},
+        {"likelihood": [1.0, 2.0, 0.0], "unlikelihood": [0.0, 0.0, 1.865505]},
+    ),
+    # a = ½, 1, 0:  ½·1;  ½·-log(1 - e^-1) = -½·log(0.632121), and -log(0.393469)
+    (
+        "unlikelihood",
+        {"threshold": None},
+        {"likelihood": [0.5, 2.0, 0.0], "unlikelihood": [0.229338, 0.0, 0.932752]},
+    ),
+    # r = -½, 0, -1, v = -½, -¼, -¾: A = 0, ¼, -¼, and A/β = 0, ½, -½.  e^½ = 1.648721 is held at 1.5.
+    # ½·1·1, ½·1.5·2, ½·0.606531·½;  ½·(0, ¼, ¼)²
+    (
+        "awr",
+        {"alpha": 0.5, "beta": 0.5, "clip": 1.5},
+        {"lm": [0.5, 1.5, 0.151633], "value": [0.0, 0.03125, 0.03125]},
+    ),
+    # deviation √((¼² + ¼²)/3) = 0.204124, so A = 0, ±1.224745: ½·1, ½·3.403297·2, ½·0.293833·½
+    (
+        "awr",
+        {"normalize_advantages": True},
+        {"lm": [0.5, 3.403297, 0.073458], "value": [0.0, 0.03125, 0.03125]},
+    ),
+    # (r + ½)/β = 0, 1, -1: 1·1, e·2, e^-1·½
+    ("rwr", {"beta": 0.5, "baseline": -0.5}, {"lm": [1.0, 5.436564, 0.183940]}),
     # δ = (1 - ¼)/2 = 0.375, and both are 0.625 on the right side of it: 2·log(1 + e^-0.625)
     ("bco_pair", {"beta": 1.0}, {"loss": [0.857401]}),
     # the same δ, one response a side; p/(1-p) = 3 weighs the undesirable

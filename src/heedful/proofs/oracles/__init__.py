@@ -11,13 +11,14 @@ from heedful.proofs.oracles import (
     offline_rl,
     policy_gradient,
     preference,
+    pretraining,
     ranking,
     reward_models,
     unpaired,
 )
 from heedful.proofs.oracles.loops import Oracle, Oracles
 
-FAMILIES = (likelihood, preference, unpaired, ranking, offline_rl, policy_gradient, reward_models)
+FAMILIES = (likelihood, pretraining, preference, unpaired, ranking, offline_rl, policy_gradient, reward_models)
 ORACLES: Oracles = {name: oracle for family in FAMILIES for name, oracle in family.ORACLES.items()}
 
 __all__ = ["ORACLES", "Oracle", "Oracles", "oracles_of"]
