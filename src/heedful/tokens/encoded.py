@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Float32, Int32
 
 
 @dataclass(slots=True)
@@ -15,6 +15,8 @@ class EncodedResponse:
     ids: Int32[np.ndarray, " L"]
     trained: Bool[np.ndarray, " L"]
     """True where the token enters a loss: assistant text, and the token that ends it."""
+    scores: Float32[np.ndarray, " L"] | None = None
+    """Each token's misalignment score, of scored documents; lower is better."""
 
 
 @dataclass(slots=True)

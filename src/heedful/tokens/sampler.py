@@ -20,7 +20,7 @@ from heedful.tokens.packs import pack_lengths
 from heedful.tokens.store import TokenStore
 from heedful.types import UserError
 
-Unit = Literal["prompts", "responses", "tokens"]
+Unit = Literal["prompts", "responses", "tokens", "sequences"]
 
 
 class Sampler:
@@ -31,6 +31,7 @@ class Sampler:
     epochs, steps: exactly one; a last batch that would run past `epochs` is cut short there.
     weights (E,): draw examples in proportion to these, with replacement; each must take one unit.
     in_order: take the examples as they lie, in every epoch.
+    skip: units of the line before batch 0, which an earlier run took; `epochs` counts them, `steps` does not.
     Raises UserError if there are no examples (that can be drawn), or one is longer than a batch.
     """
 
@@ -45,6 +46,7 @@ class Sampler:
         steps: int | None = None,
         weights: Float[np.ndarray, " E"] | None = None,
         in_order: bool = False,
+        skip: int = 0,
     ):
         self.units = np.asarray(units, np.int64)
         if len(self.units) == 0:
@@ -58,7 +60,7 @@ class Sampler:
             raise UserError("Give the length of the run either as epochs or as steps (one of them).")
         if (epochs if steps is None else steps) <= 0:  # pyright: ignore[reportOptionalOperand]
             raise UserError(f"The run's length must be positive, not epochs={epochs}, steps={steps}.")
-        self.batch_size, self.seed, self.in_order = batch_size, seed, in_order
+        self.batch_size, self.seed, self.in_order, self.skip = batch_size, seed, in_order, skip
         self.mass = None if weights is None else np.cumsum(np.asarray(weights, np.float64))
         self.num_drawable = len(self.units) if weights is None else int(np.count_nonzero(weights))
         if self.num_drawable == 0:
@@ -72,7 +74,9 @@ class Sampler:
         else:
             assert epochs is not None
             self._end = max(1, round(epochs * self.units_per_epoch))
-            self.num_steps = math.ceil(self._end / batch_size)
+            self.num_steps = math.ceil((self._end - skip) / batch_size)
+            if self.num_steps <= 0:
+                raise UserError(f"epochs={epochs} are {self._end:,} {unit}, of which {skip:,} are skipped; give more.")
             if len(self.batch(self.num_steps - 1)) == 0:  # its units are the tail of an example begun earlier
                 self.num_steps -= 1
 
@@ -80,7 +84,7 @@ class Sampler:
         """Rows of the examples in step `t` (from 0), whatever was asked before."""
         if not 0 <= t < self.num_steps:
             raise IndexError(f"step {t} of {self.num_steps}")
-        start, stop = t * self.batch_size, (t + 1) * self.batch_size
+        start, stop = self.skip + t * self.batch_size, self.skip + (t + 1) * self.batch_size
         if self._end is not None:
             stop = min(stop, self._end)
         parts = []
@@ -92,7 +96,7 @@ class Sampler:
 
     def epoch(self, t: int) -> float:
         """Passes over the data before step `t`."""
-        return t * self.batch_size / self.units_per_epoch
+        return (self.skip + t * self.batch_size) / self.units_per_epoch
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of an epoch and where on the line each example starts."""
@@ -109,14 +113,17 @@ class Sampler:
 
 
 def units_of(store: TokenStore, unit: Unit) -> Int64[np.ndarray, " E"]:
-    """How many prompts (1), responses or tokens each example counts for in a batch; mismatched answers do not."""
-    if unit == "prompts":
+    """How many prompts (1), responses or tokens each example counts for in a batch; mismatched answers do not.
+
+    A sequence is what a document, or a piece of it, became.
+    """
+    if unit in ("prompts", "sequences"):
         return np.ones(store.num_examples, np.int64)
     if unit == "responses":
         return store.sum_by_example(~store.is_mismatched)
     if unit == "tokens":
         return pack_lengths(store)[0]
-    raise UserError(f"The unit of a batch is prompts, responses or tokens, not {unit!r}.")
+    raise UserError(f"The unit of a batch is prompts, responses, tokens or sequences, not {unit!r}.")
 
 
 def permutation(n: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:

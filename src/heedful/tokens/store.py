@@ -24,13 +24,14 @@ from heedful.tokens.columns import COLUMNS, NAN, components_of, labels_of
 from heedful.tokens.encoded import EncodedExample
 from heedful.types import Example, RunError
 
-VERSION = 2
+VERSION = 3
 META = "store.json"
 ARRAYS: dict[str, str] = {
     "prompt_ids": "<i4",
     "prompt_offsets": "<i8",
     "response_ids": "<i4",
     "response_trained": "|b1",
+    "token_scores": "<f4",
     "response_offsets": "<i8",
     "trained_offsets": "<i8",
     "example_responses": "<i8",
@@ -48,6 +49,7 @@ class TokenStore:
     example_responses (E+1,): responses of example e are rows [er[e], er[e+1]).
     example_lengths (E,): prompt and all responses, the tokens the example takes in a pack.
     example_rows (E,): which of the examples given to `write` each one came from.
+    token_scores (T,): the misalignment score of every response token, NaN where nobody judged; empty but for documents.
     trained_offsets (R+1,): the trained tokens of response r are [to[r], to[r+1]) of any per-trained-token column.
     columns: per response float32 (R,), NaN where nobody judged; see `columns.COLUMNS`, and a `reward/NAME` for each
     source of a composed reward.
@@ -61,6 +63,7 @@ class TokenStore:
         self._prompt_ids, self._prompt_offsets = arrays["prompt_ids"], arrays["prompt_offsets"]
         self._response_ids, self._response_offsets = arrays["response_ids"], arrays["response_offsets"]
         self._response_trained = arrays["response_trained"]
+        self.token_scores = arrays["token_scores"]
         self._origins, self._origin_offsets = arrays["origins"], arrays["origin_offsets"]
         self.trained_offsets = arrays["trained_offsets"]
         self.example_responses = arrays["example_responses"]
@@ -80,6 +83,13 @@ class TokenStore:
         """Write `encoded` to the folder `path` and open it.
 
         examples: what was encoded; `encoded[i].row` says which of them, and its labels become the columns.
+        """
+        return TokenStore.write_stream(path, ((item, examples[item.row]) for item in encoded))
+
+    @staticmethod
+    def write_stream(path: str | Path, encoded: Iterable[tuple[EncodedExample, Example]]) -> TokenStore:
+        """As `write`, each tokenised example with what it was made of, which is forgotten once it is written.
+
         The folder is written aside and renamed: it exists whole or not at all.  If another process was faster,
         its folder is kept and opened.
         """
@@ -88,7 +98,7 @@ class TokenStore:
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             os.chmod(aside, 0o777 & ~_umask())
-            _write_arrays(aside, encoded, examples)
+            _write_arrays(aside, encoded)
             try:
                 os.rename(aside, path)
             except OSError:
@@ -135,6 +145,15 @@ class TokenStore:
         """The example that response `r` belongs to."""
         return int(np.searchsorted(self.example_responses, r, side="right")) - 1
 
+    def count_tokens(self, index: int) -> int:
+        """How often a token stands in the responses."""
+        return int((self._response_ids == index).sum())
+
+    def first_unscored(self) -> int:
+        """The first example with a token that nobody judged."""
+        token = int(np.argmax(np.isnan(self.token_scores)))
+        return self.example_of(int(np.searchsorted(self._response_offsets, token, side="right")) - 1)
+
     def response_key(self, r: int) -> bytes:
         """16 bytes that name response `r` by content: prompt ids, response ids and mask; equal in any store."""
         prompt, ids = self.prompt_tokens(self.example_of(r)), self.response_tokens(r)
@@ -161,7 +180,7 @@ def _map(path: Path, name: str, dtype: str, size: int) -> np.ndarray:
         raise RunError(f"{file} is damaged ({error}); delete the folder and it will be made again") from None
 
 
-def _write_arrays(folder: Path, encoded: Iterable[EncodedExample], examples: Sequence[Example]) -> None:
+def _write_arrays(folder: Path, encoded: Iterable[tuple[EncodedExample, Example]]) -> None:
     """Stream token ids to disk, keep the small arrays in memory, and finish with the metadata."""
     prompt_lengths, response_lengths, trained_counts, num_responses, rows = [], [], [], [], []
     labels: list[list[float]] = []
@@ -170,10 +189,9 @@ def _write_arrays(folder: Path, encoded: Iterable[EncodedExample], examples: Seq
     with ExitStack() as stack:
         files = {
             name: stack.enter_context(open(folder / f"{name}.bin", "wb"))
-            for name in ("prompt_ids", "response_ids", "response_trained")
+            for name in ("prompt_ids", "response_ids", "response_trained", "token_scores")
         }
-        for item in encoded:
-            example = examples[item.row]
+        for item, example in encoded:
             files["prompt_ids"].write(np.ascontiguousarray(item.prompt_ids, "<i4").tobytes())
             prompt_lengths.append(len(item.prompt_ids))
             num_responses.append(len(item.responses))
@@ -182,6 +200,8 @@ def _write_arrays(folder: Path, encoded: Iterable[EncodedExample], examples: Seq
             for k, response in enumerate(item.responses):
                 files["response_ids"].write(np.ascontiguousarray(response.ids, "<i4").tobytes())
                 files["response_trained"].write(np.ascontiguousarray(response.trained, "|b1").tobytes())
+                if response.scores is not None:
+                    files["token_scores"].write(np.ascontiguousarray(response.scores, "<f4").tobytes())
                 response_lengths.append(len(response.ids))
                 trained_counts.append(int(response.trained.sum()))
                 labels.append(labels_of(example, example.responses[k], k))

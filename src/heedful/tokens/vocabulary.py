@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from heedful.tokens.memory import current_memory
 from heedful.types import UserError
 
@@ -62,6 +64,22 @@ class Vocabulary:
             before = ends[-1] if ends else 0
             ends.append(max(before, end) if start < end else before + len(self.decode([index])))
         return encoding.ids, ends
+
+    def encode_with_starts(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each text, token ids (int32) and the character position where each token starts (int64).
+
+        Tokens tile the text, as in `encode_with_ends`.
+        """
+        found = []
+        for encoding in self._ready().encode_batch(list(texts), add_special_tokens=False):
+            ids = np.array(encoding.ids, np.int32)
+            offsets = np.array(encoding.offsets, np.int64).reshape(len(ids), 2)
+            ends, blank = offsets[:, 1].copy(), np.flatnonzero(offsets[:, 0] >= offsets[:, 1])
+            for i in blank.tolist():
+                ends[i] = (ends[i - 1] if i else 0) + len(self.decode([int(ids[i])]))
+            starts = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]]) if len(ids) else ends
+            found.append((ids, starts))
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the tokens, special ones included, blanks untouched."""

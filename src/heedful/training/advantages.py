@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from heedful.config import TrainConfig
+from heedful.objectives import filtering
 from heedful.objectives.reduce import Objective
-from heedful.tokens.sampler import Sampler, units_of
+from heedful.tokens.packs import pack_lengths
+from heedful.tokens.sampler import Sampler, permutation, units_of
 from heedful.tokens.store import TokenStore
 from heedful.training.labels import drawn_by
+from heedful.types import UserError
 
 PERCENTILES = (0, 10, 25, 50, 75, 90, 100)
 
@@ -61,8 +64,35 @@ def make_sampler(config: TrainConfig, objective: Objective, store: TokenStore) -
         seed=config.seed,
         weights=draw_weights(config, objective, store),
         in_order=config.view is not None,
+        skip=skipped_units(config, objective, store),
         **length,
     )
+
+
+def skipped_units(config: TrainConfig, objective: Objective, store: TokenStore) -> int:
+    """`skip_tokens` in the units of a batch: what the sequences take that an earlier run began before it had these.
+
+    Filtering leaves out the documents themselves (see `documents.unseen`), since it lines up fewer.
+    """
+    if not config.skip_tokens or objective.function is filtering:
+        return 0
+    rows = first_rows(store, config.seed, config.skip_tokens)
+    return int(units_of(store, config.batch_unit)[rows].sum())
+
+
+def first_rows(store: TokenStore, seed: int, num_tokens: int) -> Int64[np.ndarray, " n"]:
+    """The sequences that the first epoch begins before `num_tokens` tokens are through, in its order.
+
+    Raises UserError if those are all.
+    """
+    order = permutation(store.num_examples, seed, 0)
+    lengths = pack_lengths(store)[0][order]
+    begun = np.cumsum(lengths) - lengths < num_tokens
+    if begun.all():
+        raise UserError(
+            f"skip_tokens={num_tokens:,} leaves nothing: the first pass has {int(lengths.sum()):,} tokens; skip fewer."
+        )
+    return order[begun]
 
 
 def draw_weights(config: TrainConfig, objective: Objective, store: TokenStore) -> Float[np.ndarray, " E"] | None:

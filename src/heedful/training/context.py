@@ -33,7 +33,7 @@ from heedful.training.data import PreparedData
 from heedful.training.engine import is_adapted, unwrap, wrap
 from heedful.training.reference import reference_logps
 from heedful.training.run_folder import DATA_FILE
-from heedful.training.shaping import control_tokens
+from heedful.training.shaping import added_tokens, control_tokens, learns_from_documents
 from heedful.training.world import World
 from heedful.types import Echo, RunError, UserError
 
@@ -183,7 +183,9 @@ def load_trained_model(config: TrainConfig, objective: Objective, device: torch.
         "gradient_checkpointing": config.gradient_checkpointing,
         "seed": config.seed,
         "value_head": VALUE_HEAD in trainees_of(objective),
-        "added_tokens": control_tokens(objective),
+        "reward_head": "foretold" in needs(objective),
+        "added_tokens": added_tokens(objective),
+        "new_rows": "spelled" if control_tokens(objective) else "mean",
     }
     return load_policy(**(settings | changed))
 
@@ -276,6 +278,17 @@ def load_reference(context: Context, name: str) -> Loaded:
         trust_remote_code=context.config.trust_remote_code,
         added_tokens=control_tokens(context.objective),
     )
+
+
+def token_columns(context: Context, module: nn.Module) -> list[dict[str, np.ndarray]]:
+    """What is known of every trained token of the training and evaluation sets before the first step."""
+    columns = reference_columns(context, module)
+    if learns_from_documents(context.objective):
+        columns = [
+            {**known, "token_scores": store.token_scores}
+            for known, store in zip(columns, context.data.stores, strict=True)
+        ]
+    return columns
 
 
 def reference_columns(context: Context, module: nn.Module) -> list[dict[str, np.ndarray]]:

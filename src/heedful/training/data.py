@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +19,15 @@ from heedful.tokens.report import DataReport
 from heedful.tokens.store import TokenStore
 from heedful.tokens.templates import Template
 from heedful.training.advantages import advantage_lines, make_sampler, store_advantages
+from heedful.training.documents import prepare_documents, refuse_for_prompts
 from heedful.training.labels import FindValues, Labelled, columns_read, refuse_idle, with_rewards, with_values
+from heedful.training.prepared import PreparedData
 from heedful.training.progress import counting
-from heedful.training.shaping import shape
+from heedful.training.shaping import learns_from_documents, shape
 from heedful.types import Echo, Example, UserError
 
 COMPUTED = OUTPUTS | {"ref_logps"}
 """What the forward or the reference cache gives; everything else an objective reads must be in the data."""
-
-
-@dataclass(frozen=True)
-class PreparedData:
-    """Stores and data reports of the training set and, where there is one, the evaluation set.
-
-    sources: what became of every row that was read.
-    extras: digests of the examples as they were read, where rewards and values came from, what the advantages are.
-    """
-
-    sources: dict[str, LoadReport]
-    train: TokenStore
-    train_report: DataReport
-    evaluation: TokenStore | None
-    evaluation_report: DataReport | None
-    extras: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def stores(self) -> list[TokenStore]:
-        """The training set and, where there is one, the evaluation set."""
-        return [self.train] if self.evaluation is None else [self.train, self.evaluation]
-
-    def to_json(self) -> dict[str, Any]:
-        """What goes into data.json."""
-        parts: dict[str, Any] = {"sources": {name: source.to_json() for name, source in self.sources.items()}}
-        parts["train"] = self.train_report.to_json()
-        if self.evaluation_report is not None:
-            parts["eval"] = self.evaluation_report.to_json()
-        return {**parts, **self.extras}
 
 
 def read_data(config: TrainConfig) -> tuple[list[Example], list[Example], dict[str, LoadReport]]:
@@ -114,6 +87,9 @@ def prepare_data(
     data lacks.
     """
     refuse_idle(config, objective)
+    if learns_from_documents(objective):
+        return prepare_documents(config, objective, template, cache_dir, echo)
+    refuse_for_prompts(config, objective)
     look = load_view(config.view)
     labelled, sources = read_labelled(config, template, cache_dir, echo, find_values)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from heedful.config import TrainConfig
 from heedful.examples import (
@@ -16,10 +16,12 @@ from heedful.examples import (
 )
 from heedful.models.folders import resolve
 from heedful.models.tokenizers import load_tokenizer
+from heedful.objectives import conditional
 from heedful.objectives.reduce import Objective
 from heedful.objectives.trial import needs
-from heedful.objectives.views import Lists, Pairs
+from heedful.objectives.views import Lists, Pairs, Tokens
 from heedful.tokens.control import add_tokens, attach_controls
+from heedful.tokens.documents import Controls
 from heedful.tokens.templates import Template
 from heedful.types import Example, UserError
 
@@ -86,10 +88,39 @@ def control_tokens(objective: Objective) -> tuple[str, ...]:
     """
     names = getattr(objective.function, "control_tokens", ())
     tokens = tuple(str(objective.settings[name]) for name in names)
-    for name, token in zip(names, tokens, strict=True):
-        if not token.strip() or tokens.count(token) > 1:
-            raise UserError(f"{name}={token}: control tokens must differ and say something, as <|good|> and <|bad|>")
+    _refuse_same(dict(zip(names, tokens, strict=True)))
     return tokens
+
+
+def _refuse_same(tokens: Mapping[str, str]) -> None:
+    for name, token in tokens.items():
+        if not token.strip() or list(tokens.values()).count(token) > 1:
+            raise UserError(f"{name}={token}: control tokens must differ and say something, as <|good|> and <|bad|>")
+
+
+def span_controls(objective: Objective, seed: int) -> Controls | None:
+    """The control tokens that an objective puts before the spans of documents, if it does.
+
+    Raises UserError if the two are equal or one is empty.
+    """
+    if objective.function is not conditional:
+        return None
+    own = objective.settings
+    tokens = own["aligned_token"], own["misaligned_token"]
+    _refuse_same(dict(zip(("aligned_token", "misaligned_token"), tokens, strict=True)))
+    return Controls(*tokens, own["threshold"], own["drop_token_fraction"], seed)
+
+
+def added_tokens(objective: Objective) -> tuple[str, ...]:
+    """Special tokens that tokenizer and model of a run have in any case."""
+    controls = span_controls(objective, 0)
+    return control_tokens(objective) if controls is None else (controls.aligned, controls.misaligned)
+
+
+def learns_from_documents(objective: Objective) -> bool:
+    """Whether it looks at the tokens of scored texts without prompts."""
+    declared = getattr(objective.function, "on_documents", False)
+    return declared or (objective.view is Tokens and "token_scores" in needs(objective))
 
 
 def load_template(config: TrainConfig, objective: Objective) -> Template:
@@ -100,5 +131,5 @@ def load_template(config: TrainConfig, objective: Objective) -> Template:
     code = config.trust_remote_code
     tokenizer = load_tokenizer(resolve(config.model, trust_remote_code=code), trust_remote_code=code)
     controls = control_tokens(objective)
-    add_tokens(tokenizer, controls)
+    add_tokens(tokenizer, added_tokens(objective))
     return Template.load(tokenizer, config.template, control=controls[0] if controls else None)

@@ -24,11 +24,11 @@ from heedful.training.context import (
     model_digests,
     num_parameters,
     prepared_by_main,
-    reference_columns,
     refuse_changed_data,
     refuse_changed_models,
     refuse_too_long,
     state_bytes,
+    token_columns,
 )
 from heedful.training.data import prepare_data
 from heedful.training.engine import wrap
@@ -130,7 +130,7 @@ def run(context: Context, *, new: bool, validate: Validate | None = None) -> Non
     reset_peak_memory(world.device)
     module = wrap(context.loaded.model, world)
     try:
-        columns, reference = reference_columns(context, module), live_reference(context, module)
+        columns, reference = token_columns(context, module), live_reference(context, module)
         if new and world.is_main:
             models = model_digests(context.config, context.loaded)
             went_in = {**context.data.to_json(), "models": models}
