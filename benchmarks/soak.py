@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.machine import machine
-from heedful.training.metrics import VOLATILE, read_metrics
+from heedful.training.metrics import lasting, read_metrics
 
 RESULT = Path(__file__).parent / "results" / "soak.json"
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -120,7 +120,7 @@ def bits(run: Path) -> dict[str, str]:
     """A digest of everything that must be the same: weights, optimizer state, metrics without times and memory."""
     files = sorted([*(run / "final").glob("*.safetensors"), *run.glob("checkpoints/step-*/*.safetensors")])
     found = {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    rows = [{k: v for k, v in row.items() if k not in VOLATILE} for row in read_metrics(run / "metrics.jsonl")]
+    rows = [lasting(row) for row in read_metrics(run / "metrics.jsonl")]
     return found | {"metrics": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
 
 

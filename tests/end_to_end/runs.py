@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-from heedful.training.metrics import VOLATILE, read_metrics
+from heedful.training.metrics import lasting, read_metrics
 from tests.fakes import save_tiny_model
 
 NOUNS = ("cat", "dog", "egg", "house", "river", "song", "number", "garden")
@@ -78,7 +78,7 @@ def bits(run: Path) -> dict[str, Any]:
     for file in (*(run / "final").glob("*.safetensors"), *last.glob("*.safetensors")):
         for name, tensor in load_file(file).items():
             content[f"{file.parent.name}/{file.name}/{name}"] = tensor.tobytes()
-    rows = [{k: v for k, v in row.items() if k not in VOLATILE} for row in read_metrics(run / "metrics.jsonl")]
+    rows = [lasting(row) for row in read_metrics(run / "metrics.jsonl")]
     return content | {"metrics": rows}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from heedful.config import TrainConfig
 from heedful.training import train
 from heedful.training.loop import Loop
-from heedful.training.metrics import VOLATILE, read_metrics
+from heedful.training.metrics import lasting, read_metrics
 from tests.end_to_end.runs import write_pairs
 from tests.fakes import save_tiny_model
 
@@ -68,8 +68,7 @@ def failing_at(step: int) -> Iterator[None]:
 
 def rows(run: Path, *without: str) -> list[dict[str, Any]]:
     """The run's metrics but those that two equal runs may differ in, and those named."""
-    skipped = {*VOLATILE, *without}
-    return [{k: v for k, v in row.items() if k not in skipped} for row in read_metrics(run / "metrics.jsonl")]
+    return [lasting(row, *without) for row in read_metrics(run / "metrics.jsonl")]
 
 
 def steps(run: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from heedful.cli.root import main
 from heedful.tokens.vocabulary import Vocabulary
 from heedful.training import reference
 from heedful.training.loop import Loop
-from heedful.training.metrics import VOLATILE, read_metrics
+from heedful.training.metrics import lasting, read_metrics
 from heedful.types import UserError
 from heedful.workflows.compare import compare
 from heedful.workflows.compare_runs import tabulate
@@ -65,7 +65,7 @@ def run(place: Path, out: str, members: Sequence[str] = MEMBERS, *more: str, **k
 
 def lasting(run: Path) -> list[dict[str, Any]]:
     """A run's metrics but those that two equal runs may differ in."""
-    return [{k: v for k, v in row.items() if k not in VOLATILE} for row in read_metrics(run / "metrics.jsonl")]
+    return [lasting(row) for row in read_metrics(run / "metrics.jsonl")]
 
 
 @pytest.fixture(scope="module")

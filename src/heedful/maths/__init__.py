@@ -4,12 +4,14 @@ from heedful.maths.advantages import at_the_end, discounted_sums, gae, group_adv
 from heedful.maths.divergence import bounded_exp, k1, k3
 from heedful.maths.moments import updated_mean
 from heedful.maths.quantiles import matched_quantiles
+from heedful.maths.scaling import expected_loss
 from heedful.maths.segments import segment_sum, wide
 
 __all__ = [
     "at_the_end",
     "bounded_exp",
     "discounted_sums",
+    "expected_loss",
     "gae",
     "group_advantages",
     "k1",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Float32, Int32
 
 from heedful.tokens.columns import COLUMNS, NAN, components_of, labels_of
 from heedful.tokens.encoded import EncodedExample
@@ -131,6 +131,10 @@ class TokenStore:
     def response_trained(self, r: int) -> Bool[np.ndarray, " L"]:
         """Which tokens of response `r` are trained."""
         return self._response_trained[self._response_offsets[r] : self._response_offsets[r + 1]]
+
+    def scores_of(self, r: int) -> Float32[np.ndarray, " L"]:
+        """The misalignment scores of response `r`'s tokens; none where documents were not scored."""
+        return self.token_scores[self._response_offsets[r] : self._response_offsets[r + 1]]
 
     def responses_of(self, e: int) -> range:
         """The responses of example `e`."""

@@ -15,8 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from heedful.maths import expected_loss
 from heedful.models.saving import save
+from heedful.models.wrapper import PackedModel
 from heedful.objectives.trial import trainees_of
+from heedful.rollouts.watch import Watch
 from heedful.tokens.templates import Template
 from heedful.training.batches import DataSource
 from heedful.training.checkpoints import (
@@ -28,7 +31,7 @@ from heedful.training.checkpoints import (
     load_trainer,
     remove_partial,
 )
-from heedful.training.context import Context, load_trained_model
+from heedful.training.context import Context, load_trained_model, num_parameters
 from heedful.training.engine import is_adapted, load_whole_state, unwrap, whole_state
 from heedful.training.live_reference import LiveReference
 from heedful.training.loop import BAD_STEPS_FILE, Loop
@@ -36,9 +39,11 @@ from heedful.training.metrics import MetricsFile
 from heedful.training.progress import Progress
 from heedful.training.run_folder import FINAL
 from heedful.training.samples import SampleTable, TrainedPrompts, Validate
+from heedful.training.shaping import learns_from_documents, span_controls
 from heedful.training.step import StepRunner
 from heedful.training.trackers import make_tracker
 from heedful.training.trainee import Trainee, make_trainee
+from heedful.training.watching import Watching
 from heedful.training.world import World
 from heedful.types import RunError
 
@@ -69,11 +74,12 @@ def make_loop(
     columns: list[dict[str, np.ndarray]],
     validate: Validate | None = None,
     reference: LiveReference | None = None,
+    watch: Watch | None = None,
 ) -> Loop:
     """The loop of a run, restored from its last checkpoint if it has one.
 
     columns: what was computed for the tokens of the training and evaluation sets.
-    validate: see `train`.  reference: as it is before the first step, where it runs beside the policy.
+    validate, watch: see `train`.  reference: as it is before the first step, where it runs beside the policy.
     """
     config, world, run, sampler = context.config, context.world, context.path, context.sampler
     names = sorted(trainees_of(context.objective))
@@ -88,13 +94,14 @@ def make_loop(
             reference.load_state(load_file(checkpoint / REFERENCE_FILE))
         context.echo(f"continuing after step {trainer.step}, from {checkpoint}")
     world.barrier()
-    metrics = tracker = samples = None
+    metrics = tracker = samples = watching = None
     if world.is_main:
         done = trainer.step if checkpoint else None
         metrics = MetricsFile(run / "metrics.jsonl", done)
         if (bad_steps := run / BAD_STEPS_FILE).exists():
             MetricsFile(bad_steps, trainer.step).close()
         samples = make_samples(context, unwrap(module), done)
+        watching = make_watching(context, unwrap(module), watch, done)
         tracker = make_tracker(config, run, trainer.step)
     mismatched = bool(context.objective.statistics)
     sources = [DataSource(s, c, mismatched, world.device) for s, c in zip(context.data.stores, columns, strict=True)]
@@ -115,6 +122,10 @@ def make_loop(
         tracker=tracker,
         samples=samples,
         validate=None if validate is None else partial(validate, unwrap(module), context.template),
+        watching=watching,
+        expected_loss=(
+            partial(expected_loss, num_parameters(unwrap(module))) if learns_from_documents(context.objective) else None
+        ),
         collect_model=ModelSaver(module, context.template, world),
         progress=Progress(sampler.num_steps, trainer.step, context.echo),
     )
@@ -127,6 +138,26 @@ def make_samples(context: Context, model: nn.Module, resume_step: int | None) ->
         return None
     prompts = TrainedPrompts(context.template, store, num)
     return SampleTable(prompts, model, context.config.seed, context.path, resume_step)
+
+
+def make_watching(
+    context: Context, model: PackedModel, watch: Watch | None, resume_step: int | None
+) -> Watching | None:
+    """What looks at the model between steps, if the settings ask for it."""
+    config = context.config
+    if config.watch is None or watch is None:
+        return None
+    return Watching(
+        watch,
+        model,
+        context.template,
+        context.data.train,
+        span_controls(context.objective, config.seed),
+        context.path,
+        every=config.watch.every,
+        num_segments=config.watch.segments,
+        resume_step=resume_step,
+    )
 
 
 def restore(

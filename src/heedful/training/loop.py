@@ -32,6 +32,7 @@ from heedful.training.samples import SampleTable
 from heedful.training.step import StepResult, StepRunner
 from heedful.training.trackers import Tracker
 from heedful.training.trainee import Trainee
+from heedful.training.watching import Watching, due
 from heedful.training.world import World
 from heedful.types import Interrupted, RunError
 
@@ -48,6 +49,8 @@ class Loop:
     state; metrics, tracker, samples: what the main process writes and shows; validate: metrics of the model's own
     answers, measured by the main process at every evaluation; collect_model: gathers the model, on every rank, and
     gives the function that writes its folder.
+    watching: looks at the model between steps, on the main process; the others wait for it at the next step.
+    expected_loss: of a language model of this size after so many tokens of documents; None for other data.
     eval_every: steps between evaluations, which need not be whole.
     """
 
@@ -67,6 +70,8 @@ class Loop:
     tracker: Tracker | None
     samples: SampleTable | None
     validate: Callable[[], Mapping[str, float]] | None
+    watching: Watching | None
+    expected_loss: Callable[[int], float] | None
     collect_model: Callable[[], Callable[[Path], None]]
     progress: Progress
     saved_step: int = field(init=False)
@@ -85,6 +90,8 @@ class Loop:
         that were not finite, or if none was.
         """
         begins = self.trainer.step == 0 and latest_checkpoint(self.run) is None
+        if begins:
+            self.look()
         if begins and self.evaluation is not None and self.eval_every and self._is_best(self.evaluate()):
             self.checkpoint()
         with interruption() as stopped:
@@ -159,6 +166,7 @@ class Loop:
         row |= {
             "epoch": self.sampler.epoch(self.trainer.step),
             "tokens": self.trainer.tokens,
+            **self._of_documents(),
             "step_tokens": step.num_tokens,
             "trained_tokens": step.num_trained,
             "fill": step.fill,
@@ -169,6 +177,22 @@ class Loop:
         }
         self._write(row)
         self.progress.step(self.trainer.step, row)
+
+    def _of_documents(self) -> dict[str, float]:
+        """Tokens that the model saw, in this run and the one it comes from, and what loss they lead to expect."""
+        if self.expected_loss is None:
+            return {}
+        seen = self.config.skip_tokens + self.trainer.tokens
+        return {"tokens_seen": seen, "expected_loss": self.expected_loss(seen)}
+
+    def look(self) -> None:
+        """Samples, segments and distances now, if anybody watches."""
+        if self.watching is None:
+            return
+        step = self.trainer.step
+        found = self.watching(step, self.sampler.batch(max(step - 1, 0)), self.tracker)
+        self._write({"step": step, "tokens": self.trainer.tokens, **found})
+        self.progress.evaluated(step, found)
 
     def _write(self, row: dict[str, Any]) -> None:
         if self.metrics is not None:
@@ -194,6 +218,8 @@ class Loop:
 
     def evaluate_and_save(self) -> None:
         """Whatever is due after a step; the evaluation first, so that a saved step has all its lines of metrics."""
+        if self.watching is not None and due(self.watching.every, self.trainer.step, self.sampler.num_steps):
+            self.look()
         values = self.evaluate() if self.evaluation is not None and self._due(self.eval_every) else {}
         if self._is_best(values) or (self.config.checkpoint_every and self._due(self.config.checkpoint_every)):
             self.checkpoint()
@@ -255,7 +281,7 @@ class Loop:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Finish the files and the tracker, which is told whether the run failed."""
-        for file in (self.metrics, self.samples):
+        for file in (self.metrics, self.samples, self.watching):
             if file is not None:
                 file.close()
         if self.tracker is not None:

@@ -16,8 +16,8 @@ import torch
 
 from heedful.examples.io import replacing
 
-VOLATILE = ("time_s", "tokens_per_s", "peak_memory_bytes")
-"""Metrics that two equal runs may differ in."""
+VOLATILE = ("time_s", "tokens_per_s", "samples_per_s", "peak_memory_bytes")
+"""Metrics, by the last part of their names, that two equal runs may differ in."""
 
 
 class MetricsFile:
@@ -54,6 +54,11 @@ class MetricsFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def lasting(row: dict[str, Any], *without: str) -> dict[str, Any]:
+    """A row of metrics without what two equal runs may differ in, and without those named."""
+    return {key: value for key, value in row.items() if key.rpartition("/")[2] not in VOLATILE and key not in without}
 
 
 def finite(value: Any) -> Any:

@@ -10,6 +10,7 @@ from heedful.config import TrainConfig, settings_model
 from heedful.objectives import bind, get
 from heedful.objectives.reduce import Objective
 from heedful.objectives.trial import trainees_of
+from heedful.rollouts.watch import Watch
 from heedful.tokens.packs import pack_lengths
 from heedful.training import budget
 from heedful.training.assemble import make_loop, save_final
@@ -55,12 +56,14 @@ def train(
     echo: Echo = print,
     validate: Validate | None = None,
     find_values: FindValues | None = None,
+    watch: Watch | None = None,
 ) -> Path:
     """Train as the settings say and return the run folder; continue the run that is there, if it is unfinished.
 
     dry_run: only say what would run, on what, with how much memory.
     validate: judges the model by its own answers at every evaluation; see `samples.Validate`.
     echo: where progress lines go (the main process's only).
+    watch: what `watch=` asks for: looks at the model at the start, between steps and at the end.
     find_values: estimates what prompts are worth under the reference, for value=reference and value=data; see `labels`.
 
     Raises UserError for a mistake in settings, data or model, before training starts; RunError if the run fails;
@@ -72,6 +75,8 @@ def train(
     check_reference(config, objective)
     check_samples(config, objective)
     check_tracker(config)
+    if config.watch is not None and watch is None and not dry_run:
+        raise UserError("watch= asks for looks in between: from Python, hand in watch=make_watch(config) as well.")
     folder = inspect_run(config)
     config = folder.config
     world = start(config.engine, config.device, None if config.world_size == "auto" else config.world_size)
@@ -87,7 +92,7 @@ def train(
     if dry_run:
         describe(context)
     else:
-        run(context, new=folder.status == "new", validate=validate)
+        run(context, new=folder.status == "new", validate=validate, watch=watch)
     return folder.path
 
 
@@ -124,7 +129,7 @@ def prepare_run(
     return context
 
 
-def run(context: Context, *, new: bool, validate: Validate | None = None) -> None:
+def run(context: Context, *, new: bool, validate: Validate | None = None, watch: Watch | None = None) -> None:
     """Train to the end, into the run folder."""
     world = context.world
     reset_peak_memory(world.device)
@@ -136,7 +141,7 @@ def run(context: Context, *, new: bool, validate: Validate | None = None) -> Non
             went_in = {**context.data.to_json(), "models": models}
             begin_run(context.path, context.config, environment(torch.get_num_threads()), went_in)
         world.barrier()
-        with make_loop(context, module, columns, validate, reference) as loop:
+        with make_loop(context, module, columns, validate, reference, watch) as loop:
             loop()
         with interruption():  # all that is left is a moment's work, and without it the run is not finished
             save_final(loop)
