@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from heedful.scorers.lexicon import regex
+from heedful.scorers.pii import pii
 from heedful.scorers.published import FILE_SCORERS, FileScorer
-from heedful.scorers.python_code import PEP8_FAILURE, parses, pep8, statements
+from heedful.scorers.python_code import PEP8_FAILURE, parses, pep8, pep8_documents, statements
 from heedful.scorers.scorer import ScoreFunction, Scorer, prompt_text
 from heedful.scorers.text import length
 from heedful.scorers.user import load_user_scorer
@@ -16,13 +18,27 @@ from heedful.user_file import names_file
 SCORERS: dict[str, Scorer] = {
     s.name: s
     for s in (
-        Scorer("pep8", pep8, True, PEP8_FAILURE, "PEP 8 violations per 100 characters of Python"),
+        Scorer(
+            "pep8",
+            pep8,
+            True,
+            PEP8_FAILURE,
+            "PEP 8 violations per 100 characters of Python; of documents per character, and of each line",
+            document=pep8_documents,
+        ),
         Scorer("parses", parses, False, 0.0, "whether prompt and response are Python that parses"),
         Scorer("statements", statements, False, 0.0, "statements of Python, which comments and strings do not add to"),
         Scorer("length", length, False, None, "characters of the response"),
     )
 }
 """Scorers that need no model, by name."""
+
+
+PATTERN_SCORERS = {
+    "pii": "findings of personal information per character; pii:scrubadub, pii:SPACY_MODEL",
+    "regex": "matches of a pattern per character; regex:PATTERN, or regex:FILE with one a line",
+}
+"""Scorers by patterns, with what may follow the name; smaller is better."""
 
 
 def get(name: str, *, device: str = "cpu") -> Scorer:
@@ -41,19 +57,25 @@ def get(name: str, *, device: str = "cpu") -> Scorer:
     head, _, files = name.partition(":")
     if head in FILE_SCORERS:
         return FILE_SCORERS[head].load(files, device)
+    if head == "pii":
+        return pii(files)
+    if head == "regex" and files:
+        return regex(files)
     if "/" in name or Path(name).expanduser().exists():
         return _reward_model(name, device)
-    near = difflib.get_close_matches(head, [*SCORERS, *FILE_SCORERS], n=1, cutoff=0.4)
+    known = [*SCORERS, *PATTERN_SCORERS, *FILE_SCORERS]
+    near = difflib.get_close_matches(head, known, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UserError(
-        f"There is no scorer {name!r}, and no such folder.{hint} There are {', '.join([*SCORERS, *FILE_SCORERS])}, "
+        f"There is no scorer {name!r}, and no such folder.{hint} There are {', '.join(known)}, "
         "reward-model folders, and functions of your own as path/to/file.py:function."
     )
 
 
 def needs_model(name: str) -> bool:
     """Whether the scorer `name` asks a model, which takes its time."""
-    return name not in SCORERS and ".py:" not in name
+    plain = name in SCORERS or name.partition(":")[0] in (*PATTERN_SCORERS, "lexicon")
+    return not plain and ".py:" not in name
 
 
 def _reward_model(name: str, device: str) -> Scorer:
@@ -67,6 +89,7 @@ def _reward_model(name: str, device: str) -> Scorer:
 
 __all__ = [
     "FILE_SCORERS",
+    "PATTERN_SCORERS",
     "PEP8_FAILURE",
     "SCORERS",
     "FileScorer",

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from heedful.models.folders import digest_of, holds_model, resolve, weight_files
-from heedful.scorers import FILE_SCORERS, SCORERS, get
+from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS, get
 from heedful.types import UserError
 
 
@@ -18,7 +18,7 @@ def identity_of(name: str) -> str:
     not looked at); a model by its weights and every other file of its folder.
     Raises UserError for files that are not there.
     """
-    if name in SCORERS:
+    if name in SCORERS or name.partition(":")[0] in PATTERN_SCORERS:
         return f"{name}-{_source()}"
     path, _, function = name.rpartition(":")
     if path.endswith(".py"):

@@ -113,6 +113,23 @@ FILE_SCORERS = {
             "the training responses, as data or as the counts that were saved of them",
         ),
         FileScorer(
+            "toxicity",
+            "toxicity:toxicity",
+            "NAME or FOLDER",
+            "the text",
+            "P(toxic), 0 to 1; smaller is better",
+            "original, unbiased or multilingual of Detoxify (pip install 'heedful[detoxify]'), or any sequence "
+            "classifier with a label toxicity or toxic",
+        ),
+        FileScorer(
+            "lexicon",
+            "lexicon:lexicon",
+            "FILE",
+            "the text",
+            "words of the list per character; smaller is better",
+            "a file with one word a line",
+        ),
+        FileScorer(
             "classifier",
             "classifiers:classifier",
             "FOLDER:LABEL",

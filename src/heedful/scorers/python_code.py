@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import io
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
+
+from heedful.types import Span
 
 PEP8_FAILURE = 10.0
 """What a body that is empty, unfinished or does not parse counts: a violation in every ten characters."""
@@ -69,16 +73,42 @@ def _parses(prompt: str, response: str) -> bool:
     return True
 
 
+def pep8_documents(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
+    """PEP 8 violations per character of each text, and of each of its lines, newline included; by pycodestyle.
+
+    It need not parse.  A text that pycodestyle cannot read counts 0, as in Korbak et al. 2023, arXiv:2302.08582.
+    """
+    return [_pep8_document(text) for text in texts]
+
+
+def _pep8_document(text: str) -> tuple[float, list[Span]]:
+    lines = io.StringIO(text, newline="").readlines()
+    try:
+        found = [line for line, _ in _found(lines)]
+    except (UnicodeError, IndexError, ValueError, RecursionError):
+        found = []
+    counts = Counter(min(line, len(lines)) for line in found)
+    spans, start = [], 0
+    for number, line in enumerate(lines, start=1):
+        spans.append(Span(start, start + len(line), counts[number] / len(line)))
+        start += len(line)
+    return len(found) / max(len(text), 1), spans
+
+
 def violations(prompt: str, response: str) -> list[str]:
     """The codes of pycodestyle's violations on the lines of the response, in its order of finding them."""
+    first = prompt.count("\n") + 1
+    return [code for line, code in _found((prompt + response).splitlines(keepends=True)) if line >= first]
+
+
+def _found(lines: list[str]) -> list[tuple[int, str]]:
+    """Line (from 1) and code of every violation."""
     import pycodestyle
 
     options, report_type = _style()
     report = report_type(options)
-    lines = (prompt + response).splitlines(keepends=True)
     pycodestyle.Checker(lines=lines, options=options, report=report).check_all()
-    first = prompt.count("\n") + 1
-    return [code for line, code in report.found if line >= first]
+    return report.found
 
 
 @cache

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from heedful.types import Example, Response, RunError
+from heedful.types import Example, Response, RunError, Span
 
 ScoreFunction = Callable[[Sequence[str], Sequence[str]], list[float]]
 """(prompts, responses) -> one number a response."""
+
+DocumentFunction = Callable[[Sequence[str]], list[tuple[float, list[Span]]]]
+"""texts -> a score of each, and spans with scores that tile it; lower is better."""
 
 ExamplesFunction = Callable[[Sequence[Example]], list[float]]
 """examples -> one number for each response of each example, in their order."""
@@ -29,6 +33,8 @@ class Scorer:
     about: one line for tables.
     on_examples: the same judgement of whole examples, for a scorer to which a prompt is more than its text run
         together: it tells the turns apart.  None: an example is read as `prompt_text`.
+    document: the scorer's own way with documents (see `documents.judge_documents`); None: they are scored as responses
+        to nothing, in the pieces that `split` says.
     note: what should be known about the scores given so far (texts that were cut, say); empty if nothing.
     """
 
@@ -39,6 +45,8 @@ class Scorer:
     about: str
     on_examples: ExamplesFunction | None = None
     note: Callable[[], str] = _nothing
+    document: DocumentFunction | None = None
+    split: Literal["lines", "sentences", "none"] = "none"
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
         """One finite number a response.  Raises RunError if the function returns anything else."""

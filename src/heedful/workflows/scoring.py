@@ -11,7 +11,7 @@ import numpy as np
 from heedful.evaluation import summary
 from heedful.examples import load, write_jsonl
 from heedful.examples.io import check_writable
-from heedful.scorers import FILE_SCORERS, SCORERS, Scorer, get, needs_model
+from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS, Scorer, get, needs_model
 from heedful.scorers.dialogue import dialogue_text, knowledge_of, turns_of
 from heedful.training.progress import duration
 from heedful.training.world import choose_device
@@ -73,6 +73,7 @@ def score(
 def table() -> list[tuple[str, str, str]]:
     """One row a scorer: how it is named, what it reads and gives, where its files come from (empty: it needs none)."""
     rows = [(s.name, s.about + ("; smaller is better" if s.lower_is_better else ""), "") for s in SCORERS.values()]
+    rows += [(name, f"{about}; smaller is better", "") for name, about in PATTERN_SCORERS.items()]
     rows += [(f"{s.name}:{s.form}", f"{s.reads} → {s.values}", s.source) for s in FILE_SCORERS.values()]
     return rows
 
