@@ -1,0 +1,86 @@
+"""One shard of documents: scored in whatever process it is given to, and written as one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from heedful.examples.io import replacing
+from heedful.scorers import Scorer, get
+from heedful.scorers.documents import Judgement, Split, judge_documents
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Documents that are scored together.  rows: `text`, `origin`, perhaps `id`.  digest: of all of them."""
+
+    number: int
+    rows: list[Row]
+    digest: str
+
+    @staticmethod
+    def of(number: int, rows: list[Row]) -> Shard:
+        return Shard(number, rows, hashlib.blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest())
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a shard.  failures: (origin, reason) of the documents that could not be scored."""
+
+    number: int
+    digest: str
+    documents: int
+    characters: int
+    seconds: float
+    failures: list[list[str]] = field(default_factory=list)
+
+
+def annotate(shard: Shard, name: str, split: Split) -> tuple[Done, list[Row]]:
+    """Score a shard: what became of it, and the rows of its file."""
+    began = time.monotonic()
+    texts = [row["text"] for row in shard.rows]
+    rows, failures = [], []
+    for row, judgement in zip(shard.rows, judge_documents(_scorer(name), texts, split), strict=True):
+        if isinstance(judgement, Judgement):
+            rows.append({**row, "score": judgement.score, "spans": _spans(judgement), "scorer": name})
+        else:
+            failures.append([row["origin"], judgement])
+    seconds = round(time.monotonic() - began, 3)
+    return Done(shard.number, shard.digest, len(texts), sum(map(len, texts)), seconds, failures), rows
+
+
+@lru_cache(maxsize=1)
+def _scorer(name: str) -> Scorer:
+    """Loaded once a process."""
+    return get(name)
+
+
+def _spans(judgement: Judgement) -> list[Row]:
+    return [{"start": span.start, "end": span.end, "score": span.score} for span in judgement.spans]
+
+
+def write_part(rows: Sequence[Row], path: Path, form: str) -> None:
+    """The rows as one file, flushed and renamed: it is there whole or not at all."""
+    with replacing(path) as aside:
+        if form == "jsonl":
+            aside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.Table.from_pylist(list(rows), schema=_schema(pa)), aside)
+
+
+def _schema(pa: Any) -> Any:
+    """The same for every shard, whatever its rows hold."""
+    span = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())])
+    columns = [("text", pa.string()), ("origin", pa.string()), ("id", pa.string()), ("score", pa.float64())]
+    return pa.schema([*columns, ("spans", pa.list_(span)), ("scorer", pa.string())])

@@ -1,0 +1,235 @@
+"""`heed score` on documents: shards of a corpus, scored in parallel, each written whole or not at all.  Top to bottom.
+
+The folder holds `part-00000.jsonl` (or `.parquet`) …, which every reader reads, and in `.score/` what was asked, a line
+for every finished shard, and the documents that could not be scored.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from heedful.examples import LoadReport
+from heedful.examples.documents import stream_documents
+from heedful.examples.io import replacing, unwritable
+from heedful.examples.shape import Dropped
+from heedful.scorers import get
+from heedful.scorers.documents import Split
+from heedful.scorers.identity import identity_of
+from heedful.training.progress import duration
+from heedful.types import Echo, Example, UserError
+from heedful.workflows.annotate_shards import Done, Shard, annotate, write_part
+from heedful.workflows.fan_out import ENGINES, Engine, fan_out
+
+SHARD_CHARACTERS = 1 << 20
+BOOKS = ".score"
+REQUEST, FINISHED, FAILED = "request.json", "shards.jsonl", "failed.jsonl"
+INTERVAL_S = 5.0
+
+Format = Literal["jsonl", "parquet"]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What is asked: the scorer's name, the data, the folder to write, and how."""
+
+    scorer: str
+    data: str
+    out: Path
+    split: Split = "own"
+    workers: int = 1
+    format: Format = "jsonl"
+    engine: Engine = "processes"
+    shard_characters: int = SHARD_CHARACTERS
+    reader: str | None = None
+
+
+@dataclass
+class Progress:
+    """What became of the documents so far."""
+
+    shards: int = 0
+    documents: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    characters: int = 0
+
+    def add(self, done: Done) -> None:
+        self.shards += 1
+        self.documents += done.documents
+        self.characters += done.characters
+        self.failed.update(reason for _, reason in done.failures)
+
+
+def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo = print) -> Path:
+    """Score every document of the data and write them, in their order, into shards; continue what was begun.
+
+    A document that the scorer cannot judge goes to `.score/failed.jsonl` with the reason; nothing else is lost.
+    Raises UserError for a mistake in what is asked, and for a folder in which something else was begun; RunError if
+    worker processes die of the same shard again and again.
+    """
+    _check(asked)
+    scorer = get(asked.scorer)
+    if dry_run:
+        _describe(asked, scorer.about, echo)
+        return asked.out
+    books = _begin(asked)
+    finished = _finished(asked.out)
+    report = LoadReport()
+    progress, began, printed, resumed = Progress(), time.monotonic(), time.monotonic(), 0
+
+    def open_shards() -> Iterator[Shard]:
+        nonlocal resumed
+        for shard in shards(asked, report):
+            before = finished.get(shard.number)
+            if before is not None and before.digest != shard.digest:
+                raise UserError(
+                    f"{asked.data}: its documents changed since {asked.out} was begun (shard {shard.number}); "
+                    "name another folder with out=, or delete that one."
+                )
+            if before is not None and _part(asked, shard.number).exists():
+                progress.add(before)
+                resumed += before.characters
+                continue
+            yield shard
+
+    settings = (asked.scorer, asked.split)
+    for done, rows in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine):
+        write_part(rows, _part(asked, done.number), asked.format)
+        _append(books / FAILED, [{"origin": o, "reason": r, "shard": done.number} for o, r in done.failures])
+        _append(books / FINISHED, [asdict(done)])
+        progress.add(done)
+        if time.monotonic() - printed > INTERVAL_S:
+            printed = time.monotonic()
+            rate = (progress.characters - resumed) / (printed - began)
+            echo(f"{progress.documents:,} documents, {progress.characters:,} characters, {rate:,.0f} a second")
+    _say(asked, report, progress, resumed, time.monotonic() - began, echo)
+    return asked.out
+
+
+def shards(asked: Annotation, report: LoadReport) -> Iterator[Shard]:
+    """The documents in their order, cut into shards at the same places every time."""
+    number, rows, size = 0, [], 0
+    for document in stream_documents(asked.data, reader=asked.reader, report=report):
+        if isinstance(document, Dropped):
+            continue
+        rows.append(_row(document))
+        size += len(rows[-1]["text"])
+        if size >= asked.shard_characters:
+            yield Shard.of(number, rows)
+            number, rows, size = number + 1, [], 0
+    if rows:
+        yield Shard.of(number, rows)
+
+
+def _row(document: Example) -> dict[str, Any]:
+    """What is kept of a document beside its new scores."""
+    row: dict[str, Any] = {"text": document.responses[0].text, "origin": document.origin or ""}
+    return row if document.id is None else {**row, "id": document.id}
+
+
+def _check(asked: Annotation) -> None:
+    if asked.split not in get_args(Split):
+        raise UserError(f"split={asked.split} must be one of {', '.join(get_args(Split))}.")
+    if asked.format not in get_args(Format):
+        raise UserError(f"format={asked.format} must be jsonl or parquet.")
+    if asked.engine not in ENGINES:
+        raise UserError(f"engine={asked.engine} must be one of {', '.join(ENGINES)}.")
+    if asked.workers < 1 or asked.shard_characters < 1:
+        raise UserError(f"workers={asked.workers}: at least one process must work.")
+    if asked.out.is_file():
+        raise UserError(f"out={asked.out} is a file; name a folder for the shards.")
+    if (there := unwritable(asked.out / BOOKS)) is not None:
+        raise UserError(f"out={asked.out} cannot be written, because of {there}; name another folder.")
+
+
+def _begin(asked: Annotation) -> Path:
+    """The folder of the books, with what is asked; refused where something else was begun."""
+    books = asked.out / BOOKS
+    request = {
+        "scorer": asked.scorer,
+        "identity": identity_of(asked.scorer),
+        "data": asked.data,
+        "split": asked.split,
+        "format": asked.format,
+        "shard_characters": asked.shard_characters,
+    }
+    path = books / REQUEST
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if differing := [key for key, value in request.items() if before.get(key) != value]:
+            key = differing[0]
+            raise UserError(
+                f"{asked.out} was begun with {key}={before.get(key)}, not {key}={request[key]}; name another folder "
+                "with out=, or delete that one."
+            )
+        return books
+    if asked.out.exists() and any(asked.out.iterdir()):
+        raise UserError(f"{asked.out} holds other files; name an empty folder with out=.")
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(request, indent=1), encoding="utf-8")
+    return books
+
+
+def _finished(out: Path) -> dict[int, Done]:
+    """Shards that were written before; a line that a kill cut short does not count."""
+    path = out / BOOKS / FINISHED
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            done = Done(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        found[done.number] = done
+    if path.exists():  # the books are written again without such a line, so that the next one begins on its own
+        with replacing(path) as aside:
+            aside.write_text("".join(json.dumps(asdict(done)) + "\n" for done in found.values()), encoding="utf-8")
+        failures = [
+            {"origin": origin, "reason": reason, "shard": done.number}
+            for done in found.values()
+            for origin, reason in done.failures
+        ]
+        with replacing(out / BOOKS / FAILED) as aside:
+            aside.write_text("".join(json.dumps(row) + "\n" for row in failures), encoding="utf-8")
+    return found
+
+
+def _append(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _part(asked: Annotation, number: int) -> Path:
+    return asked.out / f"part-{number:05d}.{asked.format}"
+
+
+def _say(asked: Annotation, report: LoadReport, progress: Progress, resumed: int, seconds: float, echo: Echo) -> None:
+    for line in report.lines():
+        echo(line)
+    if not progress.shards:
+        raise UserError(f"{asked.data} holds no document (a text without a prompt) to score.")
+    scored = progress.documents - progress.failed.total()
+    rate = (progress.characters - resumed) / max(seconds, 1e-9)
+    echo(
+        f"{scored:,} documents scored in {progress.shards:,} shards, {progress.characters:,} characters, "
+        f"{rate:,.0f} a second with {asked.workers} workers, {duration(seconds)}"
+    )
+    for reason, count in progress.failed.most_common():
+        echo(f"  {count:,} not scored: {reason}")
+    if progress.failed:
+        echo(f"  they are listed in {asked.out / BOOKS / FAILED}")
+
+
+def _describe(asked: Annotation, about: str, echo: Echo) -> None:
+    num, characters = 0, 0
+    for document in stream_documents(asked.data, reader=asked.reader):
+        if isinstance(document, Example):
+            num += 1
+            characters += len(document.responses[0].text)
+    echo(f"would score {num:,} documents of {characters:,} characters with {asked.scorer}: {about}")
+    echo(f"in pieces: {asked.split}; by {asked.workers} workers; into {asked.out}, as {asked.format}")
+    echo(f"in about {max(1, characters // asked.shard_characters):,} shards; nothing was written")

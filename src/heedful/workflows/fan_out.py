@@ -1,0 +1,102 @@
+"""Work handed out piece by piece to processes of this machine, or to machines of a Ray cluster, results in order.
+
+A worker that dies costs its piece another try; no more pieces are in flight than workers can soon take.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Literal, TypeVar
+
+from heedful.types import RunError, UserError
+
+Engine = Literal["processes", "ray"]
+ENGINES = ("processes", "ray")
+TRIES = 3
+AHEAD = 2
+"""Pieces in flight for each worker."""
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def fan_out(
+    work: Callable[..., Result], pieces: Iterable[Piece], settings: Sequence[Any], workers: int, engine: Engine
+) -> Iterator[Result]:
+    """work(piece, *settings) of every piece, in their order.
+
+    With one worker all is done in this process.  Raises RunError if workers die of the same piece again and again,
+    UserError if Ray is asked for and not installed.
+    """
+    if engine == "ray":
+        return _by_ray(work, pieces, settings, workers)
+    if workers == 1:
+        return (work(piece, *settings) for piece in pieces)
+    return _by_processes(work, pieces, settings, workers)
+
+
+def _by_processes(
+    work: Callable[..., Result], pieces: Iterable[Piece], settings: Sequence[Any], workers: int
+) -> Iterator[Result]:
+    source, flying = iter(pieces), deque[tuple[Piece, Future[Result]]]()
+    pool, tries = _pool(workers), 0
+    try:
+        while True:
+            try:
+                while len(flying) < AHEAD * workers and (piece := next(source, None)) is not None:
+                    flying.append((piece, pool.submit(work, piece, *settings)))
+                if not flying:
+                    return
+                result = flying[0][1].result()
+            except BrokenProcessPool:
+                tries += 1
+                if tries == TRIES:
+                    raise RunError(
+                        f"a worker process died {TRIES} times at the same place, for want of memory perhaps; what was "
+                        "finished is kept, and the same command with fewer workers goes on."
+                    ) from None
+                pool.shutdown(cancel_futures=True)
+                pool = _pool(workers)
+                flying = deque((piece, pool.submit(work, piece, *settings)) for piece, _ in flying)
+                continue
+            flying.popleft()
+            tries = 0
+            yield result
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_alone)
+
+
+def _alone() -> None:
+    """One thread a worker: several that each take every core only wait for one another."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _by_ray(
+    work: Callable[..., Result], pieces: Iterable[Piece], settings: Sequence[Any], workers: int
+) -> Iterator[Result]:
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise UserError("engine=ray needs Ray: pip install 'heedful[ray]'") from None
+    if not ray.is_initialized():
+        ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False)
+    remote = ray.remote(max_retries=TRIES)(work)
+    source, flying = iter(pieces), deque[Any]()
+    while True:
+        while len(flying) < AHEAD * workers and (piece := next(source, None)) is not None:
+            flying.append(remote.remote(piece, *settings))
+        if not flying:
+            return
+        try:
+            yield ray.get(flying.popleft())
+        except ray.exceptions.WorkerCrashedError:
+            raise RunError("a Ray worker died again and again; what was finished is kept.") from None

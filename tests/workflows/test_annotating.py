@@ -1,0 +1,216 @@
+"""Documents scored in shards: order, failures, kills, other requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from heedful.examples import load
+from heedful.examples.documents import stream_documents
+from heedful.examples.shape import Dropped
+from heedful.scorers import get
+from heedful.scorers.documents import Judgement, judge_documents
+from heedful.types import Example, RunError, UserError
+from heedful.workflows.annotating import Annotation, annotate_documents
+
+NUM = 40
+SCORER = '''
+"""A scorer that fails on one text and may be slow or deadly."""
+import os, time
+def fussy(prompts, responses):
+    for text in responses:
+        if "number 7\\n" in text:
+            raise ValueError("no sevens")
+        if os.environ.get("FUSSY") == "deadly" and "number 9\\n" in text:
+            os._exit(9)
+        if os.environ.get("FUSSY") == "slow":
+            time.sleep(0.05)
+    return [len(text) / 100 for text in responses]
+fussy.lower_is_better = True
+'''
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    with (tmp_path / "documents.jsonl").open("w") as file:
+        for i in range(NUM):
+            text = f"# number {i}\n" + "x=1\n" * (i % 5)
+            file.write(json.dumps({"text": text, "id": f"d{i}"}) + "\n")
+    (tmp_path / "own.py").write_text(SCORER)
+    return tmp_path
+
+
+def annotated(place: Path, out: str, scorer: str = "pep8", **settings) -> Path:
+    asked = Annotation(scorer, str(place / "documents.jsonl"), place / out, shard_characters=100, **settings)
+    return annotate_documents(asked, echo=lambda line: None)
+
+
+def parts(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("part-*"))}
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for data in parts(folder).values() for line in data.splitlines()]
+
+
+def test_every_document_in_its_order_with_the_scorers_own_spans(place):
+    found = rows(annotated(place, "out"))
+    assert [row["id"] for row in found] == [f"d{i}" for i in range(NUM)]
+    texts = [row["text"] for row in found]
+    for row, judgement in zip(found, judge_documents(get("pep8"), texts), strict=True):
+        assert isinstance(judgement, Judgement)
+        assert row["score"] == judgement.score
+        assert [span["score"] for span in row["spans"]] == [span.score for span in judgement.spans]
+    # "# number 1\nx=1\n": E225 on the second line, 1 of 4 characters there, 1 of 15 in all
+    assert found[1]["score"] == 1 / 15
+    assert found[1]["spans"][1] == {"start": 11, "end": 15, "score": 0.25}
+
+
+@pytest.mark.slow
+def test_two_workers_write_what_one_writes(place):
+    assert parts(annotated(place, "one")) == parts(annotated(place, "two", workers=2))
+
+
+def test_parquet_holds_the_same(place):
+    plain, table = annotated(place, "plain"), annotated(place, "table", format="parquet")
+    assert [e.responses[0].spans for e in load(str(table))] == [e.responses[0].spans for e in load(str(plain))]
+    assert [e.responses[0].cost for e in load(str(table))] == [e.responses[0].cost for e in load(str(plain))]
+
+
+def test_a_document_that_fails_is_listed_and_the_rest_is_scored(place):
+    out = annotated(place, "out", f"{place / 'own.py'}:fussy")
+    assert len(rows(out)) == NUM - 1
+    [failed] = [json.loads(line) for line in (out / ".score" / "failed.jsonl").read_text().splitlines()]
+    assert failed["origin"].endswith("documents.jsonl:8")
+    assert failed["reason"] == "the scorer raised ValueError: no sevens"
+
+
+@pytest.mark.slow
+def test_killed_and_continued_nothing_is_lost_or_doubled(place):
+    scorer = f"{place / 'own.py'}:fussy"
+    whole = annotated(place, "whole", scorer)
+    code = (
+        "from pathlib import Path; from heedful.workflows.annotating import *; "
+        f"annotate_documents(Annotation({scorer!r}, {str(place / 'documents.jsonl')!r}, Path({str(place / 'cut')!r}), "
+        "shard_characters=100))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "FUSSY": "slow"})
+    deadline = time.monotonic() + 60
+    while len(list((place / "cut").glob("part-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(list((place / "cut").glob("part-*")))
+    assert 2 <= before < len(parts(whole))
+    with (place / "cut" / ".score" / "shards.jsonl").open("a") as file:
+        file.write('{"number": 99, "dig')  # as a kill may leave it
+    assert parts(annotated(place, "cut", scorer)) == parts(whole)
+    assert (place / "cut/.score/failed.jsonl").read_text() == (whole / ".score/failed.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_again_and_again_ends_in_one_sentence(place, monkeypatch):
+    monkeypatch.setenv("FUSSY", "deadly")
+    with pytest.raises(RunError, match="a worker process died 3 times"):
+        annotated(place, "out", f"{place / 'own.py'}:fussy", workers=2)
+    monkeypatch.setenv("FUSSY", "")
+    assert len(rows(annotated(place, "out", f"{place / 'own.py'}:fussy", workers=2))) == NUM - 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [({"split": "none"}, "was begun with split=own"), ({"format": "parquet"}, "was begun with format=jsonl")],
+)
+def test_another_request_on_the_same_folder_is_refused(place, settings, sentence):
+    annotated(place, "out")
+    with pytest.raises(UserError, match=sentence):
+        annotated(place, "out", **settings)
+
+
+def test_documents_that_changed_are_noticed(place):
+    annotated(place, "out")
+    text = (place / "documents.jsonl").read_text()
+    (place / "documents.jsonl").write_text(text.replace("number 3\\n", "number 3 \\n"))
+    with pytest.raises(UserError, match="its documents changed"):
+        annotated(place, "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"split": "words"}, "split=words must be one of own, lines, sentences, none"),
+        ({"format": "csv"}, "format=csv"),
+        ({"engine": "slurm"}, "engine=slurm"),
+        ({"workers": 0}, "workers=0"),
+    ],
+)
+def test_mistakes(place, settings, sentence):
+    with pytest.raises(UserError, match=sentence):
+        annotated(place, "out", **settings)
+
+
+def test_a_folder_that_holds_other_files_is_refused(place):
+    with pytest.raises(UserError, match="holds other files"):
+        annotate_documents(Annotation("pep8", str(place / "documents.jsonl"), place))
+
+
+def test_conversations_are_no_documents(place):
+    (place / "chat.jsonl").write_text(json.dumps({"messages": [{"role": "user", "content": "a"}]}) + "\n")
+    with pytest.raises(UserError):
+        annotate_documents(Annotation("pep8", str(place / "chat.jsonl"), place / "out"), echo=lambda line: None)
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same(place):
+    ray = pytest.importorskip("ray")
+    cluster = pytest.importorskip("ray.cluster_utils").Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1}, connect=True
+    )
+    try:
+        cluster.add_node(num_cpus=1)
+        assert parts(annotated(place, "ray", engine="ray", workers=2)) == parts(annotated(place, "one"))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+class TestReader:
+    def read(self, path: Path, *lines: dict) -> list[Example | Dropped]:
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return list(stream_documents(str(path)))
+
+    def test_published_pieces(self, tmp_path):
+        [found] = self.read(tmp_path / "a.jsonl", {"texts": ["One. ", "Two."], "scores": [0.25, 0.5], "avg_score": 0.3})
+        assert isinstance(found, Example)
+        [response] = found.responses
+        assert response.text == "One. Two."
+        assert [(s.start, s.end, s.score) for s in response.spans] == [(0, 5, 0.25), (5, 9, 0.5)]
+        assert response.cost == 0.3
+
+    def test_text_and_score(self, tmp_path):
+        [found] = self.read(tmp_path / "a.jsonl", {"text": "One.", "score": 0.25})
+        assert isinstance(found, Example)
+        assert (found.responses[0].cost, found.responses[0].spans) == (0.25, [])
+
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            ({"text": 3, "score": 0.1}, "a document that is not text"),
+            ({"text": "a", "score": float("nan")}, "a score that is not a number"),
+            ({"text": "a", "score": 0, "spans": [{"start": 0, "end": 5, "score": 0}]}, "a span that ends at 5, outside its text"),
+            ({"texts": ["a", "b"], "scores": [0.1]}, "2 texts with 1 scores"),
+            ({"texts": ["a"], "scores": [None], "avg_score": 0.1}, "a score that is not a number"),
+        ],
+    )  # fmt: skip
+    def test_a_bad_row_is_counted_where_it_stands_and_the_rest_is_read(self, tmp_path, row, reason):
+        good = {"text": "fine", "score": 0.5} if "text" in row else {"texts": ["fine"], "scores": [0.5]}
+        found = self.read(tmp_path / "a.jsonl", good, row, good)
+        assert found[1] == Dropped(f"{tmp_path / 'a.jsonl'}:2", reason)
+        assert [type(one) for one in found] == [Example, Dropped, Example]
