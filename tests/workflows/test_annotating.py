@@ -204,7 +204,10 @@ class TestReader:
         [
             ({"text": 3, "score": 0.1}, "a document that is not text"),
             ({"text": "a", "score": float("nan")}, "a score that is not a number"),
-            ({"text": "a", "score": 0, "spans": [{"start": 0, "end": 5, "score": 0}]}, "a span that ends at 5, outside its text"),
+            (
+                {"text": "a", "score": 0, "spans": [{"start": 0, "end": 5, "score": 0}]},
+                "a span that ends at 5, outside its text",
+            ),
             ({"texts": ["a", "b"], "scores": [0.1]}, "2 texts with 1 scores"),
             ({"texts": ["a"], "scores": [None], "avg_score": 0.1}, "a score that is not a number"),
         ],

@@ -63,7 +63,7 @@ def run(place: Path, out: str, members: Sequence[str] = MEMBERS, *more: str, **k
     return said
 
 
-def lasting(run: Path) -> list[dict[str, Any]]:
+def lasting_rows(run: Path) -> list[dict[str, Any]]:
     """A run's metrics but those that two equal runs may differ in."""
     return [lasting(row) for row in read_metrics(run / "metrics.jsonl")]
 
@@ -152,11 +152,11 @@ def test_the_files_say_the_same(seen: dict[str, Any], place: Path):
 
 
 def test_validation_comes_before_the_first_step_and_twice_an_epoch(seen: dict[str, Any], place: Path):
-    rows = [row for row in lasting(place / "whole" / "runs" / "kto") if "eval/reward" in row]
+    rows = [row for row in lasting_rows(place / "whole" / "runs" / "kto") if "eval/reward" in row]
     assert [row["step"] for row in rows] == [0, 2, 4], "14 examples in steps of 4 are 3½ steps an epoch"
     assert all(row["eval/reward"] == row["eval/reward/length"] for row in rows)
     assert {"eval/failed", "eval/answer_tokens"} <= rows[0].keys()
-    firsts = [lasting(place / "whole" / "runs" / name)[0]["eval/reward"] for name in ("sft", "dpo", "kto", "slic")]
+    firsts = [lasting_rows(place / "whole" / "runs" / name)[0]["eval/reward"] for name in ("sft", "dpo", "kto", "slic")]
     assert len(set(firsts)) == 1, "the same model, prompts and random numbers"
 
 
@@ -175,7 +175,7 @@ def test_a_killed_comparison_goes_on_to_the_same_end(seen: dict[str, Any], place
     assert not (place / "broken" / "runs" / "dpo" / "final").exists()
     run(place, "broken", ("dpo", "kto"), *more)
     for name in ("dpo", "kto"):
-        assert lasting(place / "broken" / "runs" / name) == lasting(place / "whole" / "runs" / name)
+        assert lasting_rows(place / "broken" / "runs" / name) == lasting_rows(place / "whole" / "runs" / name)
     tables = [json.loads((place / out / "table.json").read_text())["models"] for out in ("broken", "whole")]
     ours, whole = ({row["name"]: row for row in rows} for rows in tables)
     assert ours["kto"]["rewards"] == whole["kto"]["rewards"]
@@ -280,7 +280,7 @@ def test_runs_are_tabulated_whatever_they_are(seen: dict[str, Any], place: Path,
     tabulate([runs / "sft", runs / "kto"], place / "table")
     with (place / "table" / "table.csv").open() as file:
         [sft, kto] = list(csv.DictReader(file))
-    rows = {row["step"]: row["eval/reward"] for row in lasting(runs / "kto") if "eval/reward" in row}
+    rows = {row["step"]: row["eval/reward"] for row in lasting_rows(runs / "kto") if "eval/reward" in row}
     assert float(kto["best"]) == max(rows.values()) == rows[int(kto["best_step"])]
     assert float(kto["worst"]) == min(rows.values()) == rows[int(kto["worst_step"])]
     assert float(kto["validation/reward/length"]) == rows[int(kto["best_step"])]

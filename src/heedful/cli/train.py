@@ -20,8 +20,10 @@ def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None,
     settings = resolve(objective, words, config, trains=not dry_run)
     from heedful.training.train import train as run
     from heedful.workflows.reference_value import find_values
+    from heedful.workflows.watching import make_watch
 
-    folder = run(settings, dry_run=dry_run, find_values=partial(find_values, dry_run=dry_run))
+    watch = make_watch(settings, print)
+    folder = run(settings, dry_run=dry_run, find_values=partial(find_values, dry_run=dry_run), watch=watch)
     if not dry_run and os.environ.get("RANK", "0") == "0":
         use = "score" if settings.objective.name == "reward" else "sample"
         print(f"The model is in {folder}/final, its curves in {_report(folder)}.")

@@ -54,7 +54,7 @@ class WatchConfig(Schema):
 
     every: Count | None = Field(None, description="steps between looks; null: only at the start and the end")
     scorer: str | None = Field(None, description="what samples and segments are scored by; lower is better")
-    split: Split = Field("none", description="pieces of a text that are scored apart, and averaged")
+    split: Split = Field("own", description="pieces of a text that are scored apart; own: as the scorer does")
     segments: Annotated[int, Ge(0)] = Field(0, description="segments that were trained on to decode and score again")
     scenarios: list[ScenarioConfig] = Field([], description="how samples are drawn")
     kl: KLConfig | None = Field(None, description="distance to a reference model; null: not measured")

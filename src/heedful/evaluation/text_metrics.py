@@ -5,6 +5,7 @@ Words are what whitespace separates.  Every function is pure and reads plain tex
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,6 +29,40 @@ def distinct_per_word(texts: Sequence[str], n: int) -> float:
     words = [text.split(" ") for text in texts]
     num_words = sum(map(len, words))
     return len({gram for row in words for gram in _ngrams(row, n)}) / num_words if num_words else 0.0
+
+
+def distinct_ngrams(texts: Sequence[str], n: int) -> float:
+    """Different n-grams of words over all n-grams of a text (1 where it has none), on average over texts.
+
+    As Korbak et al. 2023 report it; `distinct_n` pools the texts.
+    """
+    grams = [list(_ngrams(text.split(), n)) for text in texts]
+    return float(np.mean([len(set(of)) / max(len(of), 1) for of in grams])) if grams else 0.0
+
+
+def ngram_entropy(texts: Sequence[str], n: int) -> float:
+    """Shannon entropy of the n-grams of words, pooled over the texts, nats.  0 if there is none."""
+    counts = Counter(gram for text in texts for gram in _ngrams(text.split(), n))
+    shares = np.array(list(counts.values()), np.float64) / max(counts.total(), 1)
+    return float(-(shares * np.log(shares)).sum()) if counts else 0.0
+
+
+def expected_max(scores: Sequence[float], k: int) -> float | None:
+    """The expected maximum of k of the scores drawn without replacement; None if there are fewer.
+
+    Σ_i s_(i)·C(i-1, k-1)/C(n, k) over the sorted scores: the mean over all subsets of k.  The published code
+    (`score_max@25`) takes the mean over one partition of the samples into k-tuples, an estimate of the same.
+    """
+    n = len(scores)
+    if not 1 <= k <= n:
+        return None
+    ordered = np.sort(np.asarray(scores, np.float64))
+    # C(i-1, k-1)/C(n, k) for i = n, n-1, …: k/n, then times (i-k)/(i-1) each.
+    weights, weight = np.zeros(n), k / n
+    for i in range(n, k - 1, -1):
+        weights[i - 1] = weight
+        weight *= (i - k) / (i - 1) if i > 1 else 0.0
+    return float(weights @ ordered)
 
 
 def response_length(texts: Sequence[str]) -> float:

@@ -256,9 +256,8 @@ def _filled(head: nn.Module, name: str, folders: Sequence[str | None]) -> nn.Mod
         try:
             head.load_state_dict(load_file(file))
         except RuntimeError as error:
-            raise UserError(
-                f"{file} does not hold a {file.stem.replace('_', ' ')} of this model: {first_line(error)}"
-            ) from error
+            what = file.stem.replace("_", " ")
+            raise UserError(f"{file} does not hold a {what} of this model: {first_line(error)}") from error
     return head
 
 

@@ -66,6 +66,12 @@ def preparation_path(name: str) -> Path:
     )
 
 
+def resource(name: str) -> Path | None:
+    """A file that lies beside the recipes (prompts, word lists), by its place there; None if there is none."""
+    path = FOLDER / name
+    return path if path.is_file() else None
+
+
 def about(path: Path) -> str:
     """The first comment of a recipe's file: what it is for, in one line."""
     first = path.read_text(encoding="utf-8").splitlines()[0]

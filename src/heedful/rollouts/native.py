@@ -126,7 +126,8 @@ class _Batch:
             self.step += 1
             return self.ids[at, self.step - 1]
         drawn = torch.from_numpy(self.uniform[at, made.clip(0, self.uniform.shape[1] - 1)]).to(logits.device)
-        picked = choose(logits, drawn, temperature=settings.temperature, top_k=settings.top_k, top_p=settings.top_p)
+        allowed = self._allowed(logits, made)
+        picked = choose(allowed, drawn, temperature=settings.temperature, top_k=settings.top_k, top_p=settings.top_p)
         tokens = np.where(sampling, picked.cpu().numpy(), self.ids[at, self.step])
         active = sampling & self.running[at]
         self.ids[at[active], self.step] = tokens[active]
@@ -137,6 +138,20 @@ class _Batch:
         self.step += 1
         self._end(at, active, tokens, made)
         return tokens
+
+    def _allowed(self, logits: Float[Tensor, "B V"], made: np.ndarray) -> Float[Tensor, "B V"]:
+        """The logits, those of banned tokens and of ends that come too early at -inf."""
+        banned, least = self.settings.banned_ids, self.settings.min_new_tokens
+        early = np.flatnonzero(made < least) if least else np.empty(0, np.int64)
+        if not banned and not len(early):
+            return logits
+        allowed = logits.clone()
+        if banned:
+            allowed[:, list(banned)] = -torch.inf
+        if len(early):
+            rows = torch.from_numpy(early).to(logits.device)
+            allowed[rows[:, None], torch.from_numpy(self.stops.ids).to(logits.device)] = -torch.inf
+        return allowed
 
     def _end(self, at: np.ndarray, active: np.ndarray, tokens: np.ndarray, made: np.ndarray) -> None:
         stopped = active & np.isin(tokens, self.stops.ids)

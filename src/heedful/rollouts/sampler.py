@@ -37,6 +37,8 @@ def sample(
     stop: Sequence[str] = (),
     want_logps: bool = False,
     batch_rows: int = 256,
+    min_new_tokens: int = 0,
+    banned_ids: Sequence[int] = (),
     max_prompt_length: int | None = None,
     names: Sequence[str] | None = None,
 ) -> Iterator[Rollout]:
@@ -52,7 +54,17 @@ def sample(
     Raises UserError for a setting out of range, an empty prompt, and a prompt that leaves no room in the context.
     """
     settings = SamplingSettings(
-        samples_per_prompt, max_new_tokens, temperature, top_p, top_k, seed, tuple(stop), want_logps, batch_rows
+        samples_per_prompt,
+        max_new_tokens,
+        temperature,
+        top_p,
+        top_k,
+        seed,
+        tuple(stop),
+        want_logps,
+        batch_rows,
+        min_new_tokens,
+        tuple(banned_ids),
     )
     encoded = [template.encode_prompt(messages, max_prompt_length=max_prompt_length) for messages in prompts]
     inner = getattr(model, "inner", model)

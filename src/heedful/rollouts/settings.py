@@ -19,6 +19,8 @@ class SamplingSettings:
     seed: a sample is a function of (seed, prompt, index of the sample), whatever batch it is sampled in.
     stop: strings that end a sample; the text is cut before the first of them.
     want_logps: also return each token's log-probability under the model itself (temperature 1, nothing left out), nats.
+    min_new_tokens: a sample does not end by a stop token before it has so many.
+    banned_ids: tokens that are never sampled; the others share their probability.
     batch_rows: samples that run side by side; more is faster until memory or cores are full.
     """
 
@@ -31,6 +33,8 @@ class SamplingSettings:
     stop: tuple[str, ...] = ()
     want_logps: bool = False
     batch_rows: int = 256
+    min_new_tokens: int = 0
+    banned_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         checks = (
@@ -40,6 +44,8 @@ class SamplingSettings:
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("top_k", self.top_k is None or self.top_k >= 1, "at least 1, or null for the whole vocabulary"),
             ("batch_rows", self.batch_rows >= 1, "at least 1"),
+            ("min_new_tokens", 0 <= self.min_new_tokens <= self.max_new_tokens, "0 to max_new_tokens"),
+            ("banned_ids", all(index >= 0 for index in self.banned_ids), "ids of tokens"),
             ("stop", all(self.stop), "strings that are not empty"),
         )
         for name, holds, wanted in checks:

@@ -192,7 +192,8 @@ class Loop:
         step = self.trainer.step
         found = self.watching(step, self.sampler.batch(max(step - 1, 0)), self.tracker)
         self._write({"step": step, "tokens": self.trainer.tokens, **found})
-        self.progress.evaluated(step, found)
+        told = ("score", "hits", "sequence")
+        self.progress.evaluated(step, {name: found[name] for name in found if name.rpartition("/")[2] in told})
 
     def _write(self, row: dict[str, Any]) -> None:
         if self.metrics is not None:

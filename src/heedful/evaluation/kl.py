@@ -1,0 +1,215 @@
+"""How far a model is from a reference language model: E[log p_ref(x) - log p(x)] over samples x of the reference, nats.
+
+Korbak et al. 2023, section 4, take GPT-3 for the reference.  Here it is a model of one's own or any completions server
+with log-probabilities; its samples are drawn once and kept.  Control tokens that the model reads are not counted, and
+every text is read alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from heedful.config import KLConfig
+from heedful.evaluation.scenarios import Beginnings
+from heedful.models import PackedModel, load_policy, to_tensors
+from heedful.models.folders import digest_of, resolve
+from heedful.rollouts import in_order, sample
+from heedful.rollouts.endpoint import is_endpoint, parse_endpoint
+from heedful.scorers.packing import packs_of
+from heedful.tokens.encoded import EncodedExample, EncodedResponse
+from heedful.tokens.templates import Template
+from heedful.types import TEXT, Echo, Example, Message, Response, RunError
+
+AT_ONCE = 32
+"""Samples that an endpoint is asked for together."""
+
+
+@dataclass(frozen=True)
+class ReferenceSample:
+    """logp: of the text under the reference in nats, its end included if it is finished.  num_tokens: the reference's.
+    ids: its tokens, where the reference is a model of one's own."""
+
+    text: str
+    logp: float
+    num_tokens: int
+    finished: bool
+    ids: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class KL:
+    """sequence: nats a sample, with half its 95 % interval.  token: nats a token of the reference.  num: samples."""
+
+    sequence: float
+    interval: float
+    token: float
+    num: int
+
+    def metrics(self) -> dict[str, float]:
+        return {"kl/sequence": self.sequence, "kl/interval": self.interval, "kl/token": self.token}
+
+
+def reference_samples(
+    config: KLConfig, cache_dir: Path, *, seed: int, device: Any = "cpu", echo: Echo = lambda line: None
+) -> list[ReferenceSample]:
+    """Samples of the reference, drawn once for (reference, num_samples, max_new_tokens, seed) and kept in the cache.
+
+    Of an endpoint they are written as they come, so that a failure keeps what was sampled and the next call goes on.
+    Raises UserError for a reference that is not there, RunError for a server that fails.
+    """
+    who = config.reference if is_endpoint(config.reference) else digest_of(resolve(config.reference))
+    key = json.dumps([who, config.num_samples, config.max_new_tokens, seed])
+    path = cache_dir / "kl" / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.jsonl"
+    found = _read(path)
+    if len(found) < config.num_samples:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw = _of_endpoint if is_endpoint(config.reference) else _of_model
+        with path.open("w", encoding="utf-8") as file:
+            for one in found:
+                file.write(json.dumps(asdict(one)) + "\n")
+            try:
+                for one in draw(config, len(found), seed, device):
+                    file.write(json.dumps(asdict(one)) + "\n")
+                    file.flush()
+                    found.append(one)
+            except RunError as error:
+                raise RunError(
+                    f"{str(error).rstrip('.')}.  {len(found):,} of {config.num_samples:,} samples of the reference are "
+                    f"kept in {path}; the same command goes on from there."
+                ) from None
+        echo(f"{len(found):,} samples of {config.reference}")
+    return found
+
+
+def _read(path: Path) -> list[ReferenceSample]:
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(ReferenceSample(**json.loads(line)))
+        except (ValueError, TypeError):
+            break
+    return found
+
+
+def _of_model(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
+    loaded = load_policy(config.reference, device=device)
+    template = Template.load(loaded.tokenizer, None)
+    rollouts = sample(
+        loaded.model,
+        Beginnings(template),
+        [[Message(TEXT, "")]],
+        samples_per_prompt=config.num_samples,
+        max_new_tokens=config.max_new_tokens,
+        seed=seed,
+        want_logps=True,
+    )
+    for rollout in in_order(rollouts)[known:]:
+        assert rollout.logps is not None
+        ids = rollout.response_ids[:-1] if rollout.finished else rollout.response_ids
+        num = len(rollout.response_ids)
+        yield ReferenceSample(rollout.text, float(np.sum(rollout.logps)), num, rollout.finished, ids)
+
+
+def _of_endpoint(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
+    endpoint = parse_endpoint(config.reference)
+    for start in range(known, config.num_samples, AT_ONCE):
+        num = min(AT_ONCE, config.num_samples - start)
+        for one in endpoint.completions(
+            "", max_tokens=config.max_new_tokens, n=num, logprobs=True, seed=seed * 1_000_003 + start
+        ):
+            logps = [logp for logp in one.logps if logp is not None]
+            # A server does not say how likely the end was, so it counts on neither side.
+            yield ReferenceSample(one.text, float(np.sum(logps)), len(logps), False)
+
+
+def divergence(
+    model: PackedModel, template: Template, samples: Sequence[ReferenceSample], prefix: str = "", lines: bool = False
+) -> KL:
+    """KL from the samples' model to `model`.
+
+    prefix: put before every sample, and before each of its lines if `lines`; as a condition, it is not counted.
+    """
+    logps = np.array(_logps(model, template, samples, prefix, lines))
+    differences = np.array([one.logp for one in samples]) - logps
+    deviation = float(differences.std(ddof=1)) if len(samples) > 1 else 0.0
+    tokens = sum(one.num_tokens for one in samples)
+    return KL(
+        float(differences.mean()),
+        1.96 * deviation / len(samples) ** 0.5,
+        float(differences.sum() / max(tokens, 1)),
+        len(samples),
+    )
+
+
+def _logps(
+    model: PackedModel, template: Template, samples: Sequence[ReferenceSample], prefix: str, lines: bool
+) -> list[float]:
+    """log p of every sample's text under the model, in nats."""
+    start = np.array([Beginnings(template).start], np.int32)
+    encoded, examples, rows = [], [], []
+    for row, one in enumerate(samples):
+        ids, counted = _laid_out(template, one, prefix, lines)
+        if counted.any():
+            encoded.append(EncodedExample(start, [EncodedResponse(ids, counted)], row=len(examples)))
+            examples.append(Example([], [Response([Message(TEXT, "")])]))
+            rows.append(row)
+    found = np.zeros(len(samples))
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for pack in packs_of(encoded, examples):
+                logps = model(to_tensors(pack, model.device), {"logps"})["logps"].double().cpu().numpy()
+                sums = np.bincount(pack.response_of, logps, minlength=pack.num_responses)
+                found[np.array(rows)[pack.response_rows]] = sums
+    finally:
+        model.train(training)
+    return found.tolist()
+
+
+def _laid_out(template: Template, one: ReferenceSample, prefix: str, lines: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens that the model reads, and which of them count.
+
+    The reference's own tokens, where this tokenizer spells the text with them; else the text is tokenised.
+    """
+    vocabulary = template.vocabulary
+    known = one.ids is not None and Beginnings(template).decode_response(one.ids) == one.text
+    parts = _parts(template, one, known, lines)
+    condition = vocabulary.encode([prefix])[0] if prefix else []
+    ids, counted = [], []
+    for number, part in enumerate(parts):
+        before = condition if number == 0 or lines else []
+        ids += [*before, *part]
+        counted += [False] * len(before) + [True] * len(part)
+    if one.finished:
+        ids.append(template.eos_id)
+        counted.append(True)
+    return np.array(ids, np.int32), np.array(counted, bool)
+
+
+def _parts(template: Template, one: ReferenceSample, known: bool, lines: bool) -> list[list[int]]:
+    """The tokens of the text, by lines if asked for."""
+    vocabulary = template.vocabulary
+    if not known:
+        pieces = one.text.splitlines(keepends=True) if lines else [one.text]
+        return vocabulary.encode(pieces) or [[]]
+    assert one.ids is not None
+    if not lines:
+        return [one.ids]
+    parts: list[list[int]] = [[]]
+    for index in one.ids:
+        spelled = vocabulary.decode([index])
+        if "\n" in spelled.rstrip("\n"):  # a token goes over a border: part the text instead
+            return vocabulary.encode(one.text.splitlines(keepends=True)) or [[]]
+        parts[-1].append(index)
+        if spelled.endswith("\n"):
+            parts.append([])
+    return parts if parts[-1] or len(parts) == 1 else parts[:-1]

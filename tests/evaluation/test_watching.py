@@ -1,0 +1,191 @@
+"""Scenarios and the distance to a reference model, on tiny models."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heedful.config import KLConfig, ScenarioConfig
+from heedful.evaluation.kl import ReferenceSample, divergence, reference_samples
+from heedful.evaluation.scenarios import Beginnings, read_prompts, run_scenario
+from heedful.models import load_policy
+from heedful.rollouts import sample
+from heedful.scorers import Scorer
+from heedful.tokens.templates import Template
+from heedful.types import TEXT, Message, RunError, UserError
+from tests.completions_server import Script, completions_server
+from tests.fakes import save_tiny_model
+
+LENGTH = Scorer("length", lambda prompts, texts: [float(len(text)) for text in texts], True, None, "")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("watching") / "model")
+
+
+@pytest.fixture(scope="module")
+def loaded(folder):
+    found = load_policy(str(folder), added_tokens=("<|aligned|>", "<|misaligned|>"), new_rows="mean")
+    return found.model, Template.load(found.tokenizer, None)
+
+
+def scenario(**settings) -> ScenarioConfig:
+    return ScenarioConfig(**{"name": "s", "num_samples": 8, "max_new_tokens": 6, **settings})
+
+
+class TestScenarios:
+    def test_as_many_samples_as_asked_for_with_prompts_in_turn(self, loaded, tmp_path):
+        prompts = tmp_path / "prompts.jsonl"
+        prompts.write_text('{"text": "def a"}\n{"text": "def b"}\n{"text": "def c"}\n')
+        found = run_scenario(*loaded, LENGTH, scenario(prompts=str(prompts), prefix="<|aligned|>"), seed=0)
+        assert len(found.rows) == 8
+        assert [row["prompt"] for row in found.rows[:4]] == ["def a", "def b", "def c", "def a"]
+        assert len({row["text"] for row in found.rows}) > 2  # a prompt asked again gives another sample
+
+    def test_metrics_are_those_of_the_samples(self, loaded):
+        found = run_scenario(*loaded, LENGTH, scenario(hit_threshold=3), seed=0)
+        lengths = [len(row["text"]) for row in found.rows]
+        assert found.metrics["score"] == pytest.approx(np.mean(lengths))
+        assert found.metrics["hits"] == pytest.approx(np.mean([length > 3 for length in lengths]))
+        assert found.metrics["characters"] == pytest.approx(np.mean(lengths))
+        assert found.metrics["failed"] == 0
+
+    def test_the_same_seed_gives_the_same_and_the_mode_comes_back(self, loaded):
+        model, template = loaded
+        model.train()
+        first, second = (run_scenario(model, template, LENGTH, scenario(), seed=1) for _ in range(2))
+        assert first.rows == second.rows
+        assert model.training
+        assert run_scenario(model, template, LENGTH, scenario(), seed=2).rows != first.rows
+
+    def test_control_tokens_are_never_in_what_is_scored(self, loaded):
+        found = run_scenario(*loaded, LENGTH, scenario(temperature=5.0, top_p=1.0, num_samples=64), seed=0)
+        assert not any("<|" in row["text"] for row in found.rows)
+
+    def test_banned_tokens_and_the_shortest_sample(self, loaded):
+        model, template = loaded
+        asked = [[Message(TEXT, "")]]
+        settings = {"samples_per_prompt": 64, "max_new_tokens": 8, "temperature": 3.0, "seed": 0}
+        free = list(sample(model, Beginnings(template), asked, **settings))
+        common = free[0].response_ids[0]
+        held = list(sample(model, Beginnings(template), asked, banned_ids=[common], min_new_tokens=8, **settings))
+        assert any(common in r.response_ids for r in free)
+        assert not any(common in r.response_ids for r in held)
+        assert all(len(r.response_ids) == 8 and not set(r.response_ids[:7]) & set(template.stop_ids) for r in held)
+
+    def test_the_prompt_is_scored_too_where_asked(self, loaded, tmp_path):
+        prompts = tmp_path / "prompts.jsonl"
+        prompts.write_text('{"text": "0123456789"}\n')
+        found = run_scenario(*loaded, LENGTH, scenario(prompts=str(prompts), score_prompt=True), seed=0)
+        assert [row["score"] for row in found.rows] == [10 + len(row["text"]) for row in found.rows]
+
+    def test_a_sample_that_fails_is_counted(self, loaded):
+        fussy = Scorer("fussy", lambda prompts, texts: [1.0 / (len(t) % 2) for t in texts], True, None, "")
+        found = run_scenario(*loaded, fussy, scenario(num_samples=16), seed=0)
+        failed = [row for row in found.rows if row["score"] is None]
+        assert 0 < len(failed) < 16
+        assert found.metrics["failed"] == len(failed) / 16
+
+    def test_mistakes(self, loaded, tmp_path):
+        with pytest.raises(UserError, match="no token 'nonsense'"):
+            run_scenario(*loaded, LENGTH, scenario(banned=["nonsense"]), seed=0)
+        with pytest.raises(UserError, match="cannot be read"):
+            read_prompts("nowhere.jsonl")
+        (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"prompt": 1}\n')
+        with pytest.raises(UserError, match=r"bad.jsonl:2"):
+            read_prompts(str(tmp_path / "bad.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def samples(folder, tmp_path_factory) -> list[ReferenceSample]:
+    config = KLConfig(reference=str(folder), num_samples=64, max_new_tokens=12)
+    return reference_samples(config, tmp_path_factory.mktemp("kl"), seed=0)
+
+
+class TestKL:
+    def test_a_model_is_no_distance_from_itself(self, folder, samples):
+        loaded = load_policy(str(folder))
+        found = divergence(loaded.model, Template.load(loaded.tokenizer, None), samples)
+        assert found.sequence == pytest.approx(0.0, abs=1e-4)
+        assert found.num == 64
+
+    def test_another_model_is_at_one(self, samples, tmp_path):
+        other = load_policy(str(save_tiny_model(tmp_path / "other", seed=5)))
+        found = divergence(other.model, Template.load(other.tokenizer, None), samples)
+        assert found.sequence - found.interval > 0
+        tokens = sum(one.num_tokens for one in samples)
+        assert found.token == pytest.approx(found.sequence * 64 / tokens)
+
+    def test_company_does_not_matter(self, folder, samples, tmp_path):
+        other = load_policy(str(save_tiny_model(tmp_path / "other", seed=5)))
+        template = Template.load(other.tokenizer, None)
+        alone = [divergence(other.model, template, [one]).sequence for one in samples[:8]]
+        together = divergence(other.model, template, samples[:8])
+        assert together.sequence == pytest.approx(np.mean(alone), abs=1e-5)
+
+    def test_control_tokens_are_read_but_not_counted(self, loaded):
+        """log p(text | prefix), token by token, from the plain model's logits."""
+        import torch
+
+        model, template = loaded
+        text = "def add(a)\n  b\n"
+        one = ReferenceSample(text, 0.0, 1, False)
+        for lines, laid in ((False, f"<|aligned|>{text}"), (True, "<|aligned|>def add(a)\n<|aligned|>  b\n")):
+            start = Beginnings(template).start
+            pieces = template.vocabulary.encode([laid])[0]
+            ids = torch.tensor([[start, *pieces]])
+            with torch.inference_mode():
+                logps = torch.log_softmax(_plain(model)(input_ids=ids).logits[0].double(), -1)
+            control = template.vocabulary.special_id("<|aligned|>")
+            expected = sum(float(logps[i, t]) for i, t in enumerate(pieces) if t != control)
+            found = divergence(model, template, [one], "<|aligned|>", lines)
+            assert found.sequence == pytest.approx(-expected, rel=1e-4)
+
+    def test_samples_are_drawn_once_and_kept(self, folder, tmp_path):
+        config = KLConfig(reference=str(folder), num_samples=4, max_new_tokens=4)
+        first = reference_samples(config, tmp_path, seed=0)
+        [file] = (tmp_path / "kl").glob("*.jsonl")
+        before = file.stat().st_mtime_ns
+        assert reference_samples(config, tmp_path, seed=0) == first
+        assert file.stat().st_mtime_ns == before
+        more = reference_samples(KLConfig(reference=str(folder), num_samples=8, max_new_tokens=4), tmp_path, seed=0)
+        assert len(more) == 8
+
+    def test_an_endpoint_whose_model_is_known(self, loaded, tmp_path):
+        """The server draws six characters evenly: log p_ref = -L·log 6, so KL = -L·log 6 - mean log q."""
+        model, template = loaded
+        with completions_server(Script()) as url:
+            config = KLConfig(reference=f"{url}#toy", num_samples=40, max_new_tokens=5)
+            samples = reference_samples(config, tmp_path, seed=0)
+        assert [one.logp for one in samples] == [pytest.approx(-5 * math.log(6))] * 40
+        assert len({one.text for one in samples}) > 30
+        own = [-divergence(model, template, [one]).sequence + one.logp for one in samples]
+        assert divergence(model, template, samples).sequence == pytest.approx(-5 * math.log(6) - np.mean(own), abs=1e-4)
+
+    def test_a_server_that_fails_keeps_what_was_sampled(self, tmp_path, monkeypatch):
+        import heedful.rollouts.endpoint as module
+
+        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+        script = Script(statuses=[200, *[500] * 99])
+        with completions_server(script) as url:
+            config = KLConfig(reference=f"{url}#toy", num_samples=40, max_new_tokens=3)
+            monkeypatch.setattr(module.Endpoint, "sleep", staticmethod(lambda seconds: None), raising=False)
+            with pytest.raises(RunError, match=r"32 of 40 samples of the reference are kept"):
+                reference_samples(config, tmp_path, seed=0)
+            script.statuses.clear()
+            asked = len(script.asked)
+            assert len(reference_samples(config, tmp_path, seed=0)) == 40
+            assert len(script.asked) == asked + 1
+
+
+def _plain(model):
+    """The same weights read the ordinary way."""
+    import copy
+
+    inner = copy.deepcopy(model.inner)
+    inner.set_attn_implementation("sdpa")
+    return inner.eval()
