@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": ("compare:compare", "Train objectives on the same data and say what came of each."),
     "score": ("score:score", "Score the responses of a file with reward models, classifiers and other scorers."),
     "value": ("value:value", "Estimate what prompts are worth under a policy, from its own answers."),
+    "evaluate": ("evaluate:evaluate", "Sample from a model in scenarios, and measure its distance to another."),
     "sample": ("sample:sample", "Sample answers of a model to the prompts of a file."),
     "report": ("report:report", "Write one HTML file about runs: curves, settings, samples."),
     "recipes": ("lists:recipes", "List the recipes, or print one."),

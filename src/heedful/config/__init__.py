@@ -12,12 +12,13 @@ from heedful.config.resume import RESUMABLE, resumed
 from heedful.config.schema import TrainConfig
 from heedful.config.signature import settings_model
 from heedful.config.suggest import did_you_mean, suggest
-from heedful.config.watch import KLConfig, ScenarioConfig, WatchConfig
+from heedful.config.watch import EvaluateConfig, KLConfig, ScenarioConfig, WatchConfig
 from heedful.config.within import LoraConfig, ObjectiveConfig
 
 __all__ = [
     "RESUMABLE",
     "CompareConfig",
+    "EvaluateConfig",
     "KLConfig",
     "LoraConfig",
     "ObjectiveConfig",

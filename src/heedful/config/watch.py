@@ -76,4 +76,10 @@ class WatchConfig(Schema):
         return self
 
 
-__all__ = ["KLConfig", "ScenarioConfig", "Split", "WatchConfig"]
+class EvaluateConfig(Schema):
+    """The settings of `heed evaluate`."""
+
+    watch: WatchConfig | None = Field(None, description="what is looked at: {scorer, scenarios, kl, …}")
+    seed: Annotated[int, Ge(0)] = Field(0, description="seed of the samples")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
+    cache_dir: str | None = Field(None, description="folder of the reference's samples; null: ~/.cache/heedful")

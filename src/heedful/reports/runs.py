@@ -10,12 +10,13 @@ from typing import Any
 
 from heedful.reports import blocks, curves
 from heedful.reports.page import Section, write_report
+from heedful.reports.watched import watched
 from heedful.types import UserError
 
 FIRST = ("loss", "rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected", "kl")
 """What a person looks at first, by the last parts of a metric's name; the others follow by name."""
 
-X_AXES = ("step", "tokens", "epoch", "time_s")
+X_AXES = ("step", "tokens", "tokens_seen", "epoch", "time_s")
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,23 @@ def read_runs(paths: Sequence[Path | str]) -> list[Run]:
     return _with_distinct_names([read_run(path) for path in paths])
 
 
-def report(runs: Sequence[Path | str], out: Path | str | None = None) -> Path:
+def report(runs: Sequence[Path | str], out: Path | str | None = None, *, x: str = "step") -> Path:
     """Write one HTML file about the runs and return its path; `report.html` in the first run's folder by default.
 
-    Raises UserError for a folder that is no run and a file that cannot be written.
+    x: what curves are drawn over: step, tokens (of documents also tokens_seen) or epoch.
+    Raises UserError for a folder that is no run, an x that is none, and a file that cannot be written.
     """
     if not runs:
         raise UserError("A report needs at least one run folder.")
+    if x not in X_AXES:
+        raise UserError(f"x={x}: curves are drawn over {', '.join(X_AXES)}.")
     read = read_runs(runs)
-    sections = [Section("Curves", metric_curves(read)), Section("Last values", last_values(read)), *run_details(read)]
+    sections = [Section("Curves", metric_curves(read, x=x)), Section("Last values", last_values(read))]
+    seen = [(run.name, html) for run in read if (html := watched(run.path))]
+    if seen:
+        several = "".join(blocks.folded(name, html) for name, html in seen)
+        sections.append(Section("Samples and segments", several if len(seen) > 1 else seen[0][1]))
+    sections += run_details(read)
     title = read[0].name if len(read) == 1 else f"{len(read)} runs: {', '.join(r.name for r in read)}"
     return write_report(out or read[0].path / "report.html", title, sections)
 
