@@ -76,7 +76,11 @@ def convert(
 
 def prepare(
     recipe: Annotated[
-        str, Parameter(help="hh, comet, reddit, wow, faithdial, faithdial_wow, or a recipe that trains on one of them")
+        str,
+        Parameter(
+            help="hh, comet, reddit, wow, faithdial, faithdial_wow, python_functions, package_papers, "
+            "or a recipe that trains on one of them"
+        ),
     ],
     /,
     *words: Annotated[str, Parameter(help="raw=FOLDER of the published files, out=FOLDER to write, other settings")],

@@ -26,6 +26,9 @@ class CompareConfig(BaseModel):
     out: str = Field(
         "runs/compare", min_length=1, description="folder of the comparison; the same command continues it"
     )
+    seeds: list[Annotated[int, Ge(0)]] = Field(
+        [0], min_length=1, description="documents only: every objective is trained once with each; means are compared"
+    )
     evaluate: str | list[str] | dict[str, float] = Field(
         [],
         description="who judges the answers, as a,b or {a: WEIGHT, …}: scorers, reward models, file.py:function (as in "

@@ -21,6 +21,7 @@ from heedful.training.run_folder import FINAL
 from heedful.training.shaping import load_template
 from heedful.training.world import choose_device
 from heedful.types import Echo, Example
+from heedful.workflows.compare_documents import compare_documents, on_documents
 from heedful.workflows.compare_measure import BASE, DATA, Answers, measure
 from heedful.workflows.compare_plan import Plan, Run, folder_name, make_plan
 from heedful.workflows.compare_prompts import HeldOut, hold_out, make_validate, prompt_limit
@@ -49,7 +50,10 @@ def compare(
     Raises UserError for a mistake in any of them before anything is trained; RunError if a run fails; Interrupted after
     SIGTERM or SIGINT, once everything is saved.
     """
-    plan = make_plan(read_request(objectives, words, files))
+    asked = read_request(objectives, words, files)
+    if on_documents(asked):
+        return compare_documents(asked, dry_run=dry_run, echo=echo)
+    plan = make_plan(asked)
     refuse_unfit(plan, trains=not dry_run)
     panel = make_panel(plan.config.judges, str(choose_device(plan.first.device)))
     held_out = hold_out(plan.first, plan.config, load_template(plan.first, resolve_objective(plan.first)))

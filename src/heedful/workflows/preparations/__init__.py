@@ -7,6 +7,7 @@ from heedful.workflows.preparations.dialogues import FAITHDIAL, FAITHDIAL_WOW, W
 from heedful.workflows.preparations.hh import HH
 from heedful.workflows.preparations.preparation import Preparation, Settings
 from heedful.workflows.preparations.reddit import REDDIT
+from heedful.workflows.preparations.sources import PACKAGE_PAPERS, PYTHON_FUNCTIONS
 
 PREPARATIONS: dict[str, Preparation] = {
     "hh": HH,
@@ -15,6 +16,8 @@ PREPARATIONS: dict[str, Preparation] = {
     "wow": WOW,
     "faithdial": FAITHDIAL,
     "faithdial_wow": FAITHDIAL_WOW,
+    "python_functions": PYTHON_FUNCTIONS,
+    "package_papers": PACKAGE_PAPERS,
 }
 
 __all__ = ["PREPARATIONS", "Preparation", "Settings"]
