@@ -7,12 +7,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from heedful.types import UserError
+
 
 def new(
     out: Annotated[Path, Parameter(help="folder to write")],
-    data: Annotated[str, Parameter(help="text to train the tokenizer on: file, folder, hub name or mixture")],
+    data: Annotated[
+        str | None, Parameter(help="text to train the tokenizer on: file, folder, hub name or mixture")
+    ] = None,
     /,
     *,
+    like: Annotated[
+        str | None, Parameter(help="instead of data: a model whose config and tokenizer to take, with random weights")
+    ] = None,
     vocab_size: Annotated[int, Parameter(help="tokens in the vocabulary; larger makes shorter sequences")] = 4096,
     hidden_size: Annotated[int, Parameter(help="width of a layer, a multiple of heads")] = 128,
     layers: Annotated[int, Parameter(help="layers; more learn more and take longer")] = 4,
@@ -20,12 +27,22 @@ def new(
     max_length: Annotated[int, Parameter(help="most tokens the model can see")] = 1024,
     seed: Annotated[int, Parameter(help="seed of the new weights")] = 0,
 ) -> None:
-    """Make a small untrained Llama with a tokenizer trained on given text.
+    """Make a small untrained Llama with a tokenizer trained on given text, or an untrained twin of another model.
 
-    Example:
+    Examples:
 
       heed model new models/tiny my_sources/ --vocab-size 2048 --layers 4
+
+      heed model new models/gpt2-untrained --like gpt2
     """
+    if (data is None) == (like is None):
+        raise UserError("heed model new OUT needs DATA to train a tokenizer on, or --like MODEL; give one of them")
+    if data is None:
+        from heedful.models.new_model import new_like
+
+        assert like is not None
+        print(f"Wrote {new_like(out, like, seed=seed)}, untrained. Next: heed train mle model={out} data=…")
+        return
     from heedful.workflows.inspection import new_model
 
     size = {"vocab_size": vocab_size, "hidden_size": hidden_size, "layers": layers, "heads": heads}

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from heedful.models.folders import refuse_used
+from heedful.models.folders import refuse_used, resolve
 from heedful.models.quiet import quiet
+from heedful.models.tokenizers import load_tokenizer
 from heedful.types import UserError
 
 EOS, PAD = "<|endoftext|>", "<|pad|>"
@@ -54,6 +55,25 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, newline_isolating:
         model_max_length=max_length,
         clean_up_tokenization_spaces=False,
     )
+
+
+def new_like(out: str | Path, name: str, *, seed: int = 0) -> Path:
+    """Write a folder with the tokenizer and config of another model and random weights.
+
+    name: hub name or folder of a causal language model.  seed: of the weights, whose scale is the architecture's own.
+    Raises UserError for a name that is none, or a folder that holds something.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    out = Path(out)
+    refuse_used(out)
+    folder = resolve(name)
+    tokenizer = load_tokenizer(folder)
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(str(out))
+    tokenizer.save_pretrained(str(out))
+    return out
 
 
 def new_model(

@@ -11,6 +11,9 @@ FOLDER = Path(__file__).parent
 PREPARE = "prepare"
 """The folder of the recipes of `heed data prepare`: how published files become data, not how a model is trained."""
 
+PUBLISHED = "published.yaml"
+"""A family's list of published models, which is no recipe."""
+
 FOLDERS = {
     "demo": "the tour's small model; the settings suit models of a million parameters",
     "halos": "losses with the settings of HALOs; add a model and data",
@@ -22,6 +25,15 @@ FOLDERS = {
     "lol/wow": "A-LoL and its rivals on Wizard of Wikipedia, DialoGPT-medium; nll first",
     "lol/faithdial": "the same on FaithDial",
     "lol/faithdial_wow": "the same on both",
+    "phf/toxicity/pretrain": "pretraining with human feedback against toxicity, GPT-2 from nothing",
+    "phf/toxicity/finetune": "the same with feedback after half of the tokens without",
+    "phf/pii/pretrain": "pretraining with human feedback against personal information, GPT-2 from nothing",
+    "phf/pii/finetune": "the same with feedback after half of the tokens without",
+    "phf/pep8/pretrain": "pretraining with human feedback for PEP 8, CodeParrot small from nothing",
+    "phf/pep8/finetune": "the same with feedback after half of the tokens without",
+    "phf/data": "the published documents with scores; stack one on a recipe of phf",
+    "phf/pep8-stdlib": "the six objectives on Python of this machine, a small Llama from nothing, minutes each",
+    "phf/pii-metadata": "the six objectives on what packages of this machine say of themselves",
     "models": "published base models; mix one with any loss",
     PREPARE: "published files to data: heed data prepare NAME raw=FOLDER out=FOLDER",
 }
@@ -39,7 +51,9 @@ def preparations() -> list[str]:
 
 
 def _all() -> list[str]:
-    return [path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml")]
+    return [
+        path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml") if path.name != PUBLISHED
+    ]
 
 
 def recipe_path(name: str) -> Path:
