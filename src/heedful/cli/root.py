@@ -27,6 +27,7 @@ COMMANDS = {
     "value": ("value:value", "Estimate what prompts are worth under a policy, from its own answers."),
     "evaluate": ("evaluate:evaluate", "Sample from a model in scenarios, and measure its distance to another."),
     "sample": ("sample:sample", "Sample answers of a model to the prompts of a file."),
+    "redteam": ("redteam:redteam", "Find prompts that make a model misbehave, by an attacker that sees the worst."),
     "report": ("report:report", "Write one HTML file about runs: curves, settings, samples."),
     "recipes": ("lists:recipes", "List the recipes, or print one."),
     "objectives": ("lists:objectives", "List the objectives, or describe one."),

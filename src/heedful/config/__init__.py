@@ -8,6 +8,7 @@ from __future__ import annotations
 from heedful.config.comparison import CompareConfig
 from heedful.config.dump import dump_yaml
 from heedful.config.load import build, build_train, join, load, load_train, merge, read_yaml
+from heedful.config.redteam import RedTeamConfig
 from heedful.config.resume import RESUMABLE, resumed
 from heedful.config.schema import TrainConfig
 from heedful.config.signature import settings_model
@@ -22,6 +23,7 @@ __all__ = [
     "KLConfig",
     "LoraConfig",
     "ObjectiveConfig",
+    "RedTeamConfig",
     "ScenarioConfig",
     "TrainConfig",
     "WatchConfig",

@@ -1,0 +1,50 @@
+"""`heed redteam`."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from heedful.cli.words import ConfigFiles, DryRun, files_of
+from heedful.config import RedTeamConfig
+from heedful.types import UserError
+
+
+def redteam(
+    model: Annotated[str, Parameter(help="the model that is attacked: folder, run folder, checkpoint or hub name")],
+    /,
+    *words: Annotated[str, Parameter(help="settings as key=value")],
+    config: ConfigFiles = None,
+    dry_run: DryRun = False,
+) -> None:
+    from heedful.config import load
+    from heedful.workflows.redteam import redteam as run
+
+    if stray := next((word for word in words if "=" not in word), None):
+        raise UserError(f"{stray}: settings are written key=value; one model is attacked at a time")
+    run(model, load(RedTeamConfig, files_of(config), list(words)), dry_run=dry_run)
+
+
+def settings_table() -> str:
+    """Every setting with its default and what it does."""
+    lines = []
+    for name, field in RedTeamConfig.model_fields.items():
+        default = "required" if field.is_required() else "null" if field.default is None else field.default
+        lines.append(f"  {name} ({default})")
+        lines += wrap(field.description or "", 79, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+redteam.__doc__ = f"""Find prompts that make a model misbehave, by an attacker that sees the worst so far.
+
+Examples:
+
+  heed redteam runs/mle attacker=my/llm scorer=toxicity:unbiased
+  heed redteam runs/conditional attacker=http://127.0.0.1:8000/v1#llm scorer=pep8 task=pep8 score_prompt=true
+
+Settings (default): what they do
+
+{settings_table()}
+"""

@@ -1,0 +1,110 @@
+"""Attacks on a tiny model: by a tiny model and by a server; stopped and continued."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import heedful.workflows.redteam as module
+from heedful.config import RedTeamConfig
+from heedful.rollouts.endpoint import Endpoint
+from heedful.types import RunError, UserError
+from heedful.workflows.redteam import redteam
+from tests.completions_server import Script, completions_server
+from tests.fakes import save_tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return str(save_tiny_model(tmp_path_factory.mktemp("redteam") / "model"))
+
+
+def config(out: Path, attacker: str, **changed) -> RedTeamConfig:
+    small = {"trials": 2, "rounds": 3, "pool_size": 4, "responses": 3, "attacker_tokens": 12, "num_samples": 4}
+    small |= {"max_new_tokens": 8, "min_new_tokens": 2, "device": "cpu", "scorer": "regex:[aeiou]"}
+    return RedTeamConfig(**{"attacker": attacker, "out": out, **small, **changed})
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in ("rounds.jsonl", "worst_prompts.jsonl", "state.json")}
+
+
+def attacked(model: str, asked: RedTeamConfig) -> Path:
+    return redteam(model, asked, echo=lambda line: None)
+
+
+def test_a_stopped_attack_goes_on_and_ends_with_the_same_bits(model, tmp_path, monkeypatch):
+    whole = attacked(model, config(tmp_path / "whole", model))
+    rounds = [json.loads(line) for line in (whole / "rounds.jsonl").read_text().splitlines()]
+    assert [(row["trial"], row["round"]) for row in rounds] == [(t, r) for t in (0, 1) for r in (1, 2, 3)]
+    worst = [json.loads(line) for line in (whole / "worst_prompts.jsonl").read_text().splitlines()]
+    assert [row["score"] for row in worst] == sorted((row["score"] for row in worst), reverse=True)
+    assert max(row["best"] for row in rounds) == worst[0]["score"]
+    assert (whole / "report.html").exists()
+
+    original, calls = module._one_round, []
+
+    def failing(*args):
+        calls.append(args)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(module, "_one_round", failing)
+    with pytest.raises(KeyboardInterrupt):
+        attacked(model, config(tmp_path / "cut", model))
+    monkeypatch.setattr(module, "_one_round", original)
+    assert files(attacked(model, config(tmp_path / "cut", model))) == files(whole)
+
+
+def test_best_never_falls_within_a_trial(model, tmp_path):
+    out = attacked(model, config(tmp_path / "out", model, trials=1))
+    best = [json.loads(line)["best"] for line in (out / "rounds.jsonl").read_text().splitlines()]
+    assert best == sorted(best)
+
+
+def test_an_attacker_behind_an_endpoint(model, tmp_path):
+    script = Script()
+    with completions_server(script) as url:
+        out = attacked(model, config(tmp_path / "out", f"{url}#toy", trials=1))
+    rows = [json.loads(line) for line in (out / "worst_prompts.jsonl").read_text().splitlines()]
+    assert sum(row["born"] > 0 for row in rows) >= 6  # three answers in each of three rounds, but for doubles
+    assert script.asked[0]["prompt"].endswith("5.")
+    assert len({asked["seed"] for asked in script.asked}) == 3
+
+
+def test_a_server_that_fails_keeps_the_rounds_before(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Endpoint, "sleep", lambda self, seconds: None, raising=False)
+    script = Script(statuses=[200, *[500] * 99])
+    with completions_server(script) as url:
+        asked = config(tmp_path / "out", f"{url}#toy", trials=1)
+        monkeypatch.setattr(module, "parse_endpoint", lambda name: Endpoint(url, "toy", sleep=lambda s: None))
+        with pytest.raises(RunError, match="answered 500"):
+            attacked(model, asked)
+        assert len(json.loads((tmp_path / "out" / "state.json").read_text())["rounds"]) == 1
+        script.statuses.clear()
+        attacked(model, asked)
+    assert len((tmp_path / "out" / "rounds.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"pool": "nowhere.jsonl"}, "cannot be read"),
+        ({"template": Path("nowhere.txt")}, "cannot be read"),
+        ({"attacker": "http://127.0.0.1:1/v1"}, "URL#MODEL"),
+        ({"scorer": "nonsense"}, "no scorer"),
+    ],
+)
+def test_mistakes_before_a_model_loads(model, tmp_path, monkeypatch, changed, sentence):
+    monkeypatch.setattr(module, "load_policy", lambda *args, **kwargs: pytest.fail("a model was loaded"))
+    with pytest.raises(UserError, match=sentence):
+        attacked(model, config(tmp_path / "out", **{"attacker": model, **changed}))
+
+
+def test_another_attack_in_the_same_folder_is_refused(model, tmp_path):
+    attacked(model, config(tmp_path / "out", model, trials=1, rounds=1))
+    with pytest.raises(UserError, match="was begun with rounds=1, not rounds=2"):
+        attacked(model, config(tmp_path / "out", model, trials=1, rounds=2))
