@@ -17,6 +17,8 @@ from heedful.workflows.stages import Stages
 
 METHODS = {"dpo": "pairs", "kto": "pairs", "slic": "pairs", "a_lol": "rewards", "r_gold": "rewards", "pro": "rewards"}
 """How the base model is aligned, and on which form of the same feedback."""
+PRETRAINED = ("mle", "conditional")
+"""How models are pretrained on the scored corpus, from the same new weights."""
 LEAST_PAIRS = 16
 """With fewer there is nothing to hold out for the reward model, and nothing to learn."""
 
@@ -25,8 +27,9 @@ LEAST_PAIRS = 16
 class Size:
     """How much of everything.
 
-    longest: characters of a function.  vocab_size, hidden_size, layers: of the base model.  base: further settings of
-    its training.  feedback_prompts × feedback_samples: bodies sampled for feedback.  test_prompts × test_samples:
+    longest: characters of a function.  vocab_size, hidden_size, layers: of the base model.  base, pretraining: further
+    settings of its training, and of pretraining under MLE and conditional training.  feedback_prompts ×
+    feedback_samples: bodies sampled for feedback.  test_prompts × test_samples:
     bodies sampled from every model at the end.  max_new_tokens: longest sample.
     """
 
@@ -35,6 +38,7 @@ class Size:
     hidden_size: int
     layers: int
     base: tuple[str, ...]
+    pretraining: tuple[str, ...]
     feedback_prompts: int
     feedback_samples: int
     test_prompts: int
@@ -42,8 +46,8 @@ class Size:
     max_new_tokens: int
 
 
-FULL = Size(400, 2048, 128, 4, (), 1000, 8, 300, 4, 192)
-QUICK = Size(200, 1024, 96, 3, ("epochs=2.5",), 300, 6, 150, 4, 96)
+FULL = Size(400, 2048, 128, 4, (), (), 1000, 8, 300, 4, 192)
+QUICK = Size(200, 1024, 96, 3, ("epochs=2.5",), ("epochs=0.8",), 300, 6, 150, 4, 96)
 
 
 def run(
@@ -72,6 +76,7 @@ class Demo:
         self.stages = Stages(out, echo)
         self.train_file, self.test_file = out / "data" / "functions.jsonl", out / "data" / "held-out.jsonl"
         self.feedback_file = out / "data" / "feedback.jsonl"
+        self.documents, self.scored = out / "data" / "documents.jsonl", out / "data" / "scored"
         self.learnt_from = {form: out / "data" / f"{form}.jsonl" for form in ("pairs", "rewards")}
 
     def run(self) -> Path:
@@ -80,6 +85,10 @@ class Demo:
         files = [self.train_file, self.test_file]
         stage("corpus", self.collect, inputs={**every, "python": sys.version}, outputs=files)
         stage("new model", self.new_model, after=["corpus"], outputs=[out / "new"])
+        stage("scores", self.score_corpus, after=["corpus"], outputs=[self.documents, self.scored])
+        for name in PRETRAINED:
+            settings = self.settings(name, f"model={out / 'new'}", f"data={self.scored}", *size.pretraining)
+            self.train_stage(name, settings, after=["new model", "scores"])
         base = self.settings("base", f"model={out / 'new'}", f"data={self.train_file}", *size.base)
         self.train_stage("base", base, after=["new model"])
         stage("feedback", self.sample_feedback, after=["base"], outputs=[self.feedback_file])
@@ -89,7 +98,7 @@ class Demo:
             held_out = ["eval_fraction=0.15"] if name == "reward" else []
             settings = self.settings(name, f"model={out / 'base'}", f"data={self.learnt_from[form]}", *held_out)
             self.train_stage(name, settings, after=["base", form])
-        for name in ("base", *METHODS):
+        for name in (*PRETRAINED, "base", *METHODS):
             stage(f"samples of {name}", lambda n=name: self.sample_test(n), after=[name], outputs=[self.samples(name)])
         return self.report()
 
@@ -121,6 +130,12 @@ class Demo:
             max_length=512,
             seed=self.seed,
         )
+
+    def score_corpus(self) -> None:
+        """Every function as a document, every line of it scored."""
+        from heedful.workflows.demo_pretraining import score_corpus
+
+        score_corpus(self.train_file, self.documents, self.scored, lambda line: self.echo(f"  {line}"))
 
     def settings(self, name: str, *words: str) -> Any:
         """The recipe demo/NAME with these words, in the demo's folder."""
@@ -186,18 +201,24 @@ class Demo:
     def sample(self, name: str, prompts: list[Example], num_samples: int, file: Path) -> None:
         from heedful.examples import write_jsonl
         from heedful.scorers import SCORERS
+        from heedful.workflows.demo_pretraining import sample_bodies
         from heedful.workflows.sampling import sample_examples
         from heedful.workflows.scoring import keep_scores
 
-        examples = sample_examples(
-            str(self.out / name),
-            prompts,
-            logps_of=str(self.out / "base"),
-            echo=lambda line: self.echo(f"  {line}"),
-            samples_per_prompt=num_samples,
-            max_new_tokens=self.size.max_new_tokens,
-            seed=self.seed,
-        )
+        length = self.size.max_new_tokens
+        if name in PRETRAINED:
+            folder = self.out / name
+            examples = sample_bodies(folder, prompts, num_samples=num_samples, max_new_tokens=length, seed=self.seed)
+        else:
+            examples = sample_examples(
+                str(self.out / name),
+                prompts,
+                logps_of=str(self.out / "base"),
+                echo=lambda line: self.echo(f"  {line}"),
+                samples_per_prompt=num_samples,
+                max_new_tokens=length,
+                seed=self.seed,
+            )
         for scorer in ("pep8", "parses", "statements"):
             keep_scores(examples, scorer, SCORERS[scorer].examples(examples))
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -209,8 +230,10 @@ class Demo:
         from heedful.workflows import demo_report, demo_table
         from heedful.workflows.tables import print_table, to_markdown, write_json, write_text
 
-        samples = {name: read_jsonl(self.samples(name)) for name in ("base", *METHODS)}
-        rows = [demo_table.measure(name, s, samples["base"], seed=self.seed) for name, s in samples.items()]
+        names = (*PRETRAINED, "base", *METHODS)
+        samples = {name: read_jsonl(self.samples(name)) for name in names}
+        starts = {name: PRETRAINED[0] if name in PRETRAINED else "base" for name in names}
+        rows = [demo_table.measure(n, s, samples[starts[n]], seed=self.seed) for n, s in samples.items()]
         seconds = self.stages.seconds
         settings = {"seed": self.seed, "python": sys.version.split()[0], **asdict(self.size)}
         table = demo_table.to_json(rows, seconds, settings)
@@ -243,6 +266,8 @@ def _plan(out: Path, quick: bool) -> list[str]:
     return [
         f"In {out}, {time} on two cores, 1.5 GB of memory, no network:",
         f"  corpus: functions of {sys.prefix}'s standard library, at most {size.longest} characters",
+        "  scores: every line of them, for PEP 8",
+        *(f"  {name}: pretrained on the scored functions (recipe demo/{name})" for name in PRETRAINED),
         f"  base: a Llama {size.hidden_size} wide with {size.layers} layers, from random weights (recipe demo/base)",
         f"  feedback: {size.feedback_samples} bodies for each of {size.feedback_prompts} headers, scored for PEP 8",
         "  pairs: tidier over less tidy bodies of the same header; rewards: every body with its own",

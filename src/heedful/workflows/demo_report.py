@@ -8,6 +8,7 @@ from typing import Any
 
 from heedful.reports import Section, blocks, metric_curves, read_run, run_details, write_report
 from heedful.types import Example, Response
+from heedful.workflows.demo import PRETRAINED
 from heedful.workflows.demo_table import HEADERS, Measures, cells
 
 NUM_SAMPLES = 8
@@ -15,16 +16,17 @@ ACCURACY = "eval/rewards/accuracies"
 PREFERENCE_CURVES = ("loss", "train/rewards/accuracies", "train/rewards/margins")
 
 WHAT = (
-    "A small language model was trained from nothing on the functions of Python's standard library: given a "
-    "function's header, write its body. Its samples were judged by pycodestyle, pairs were made of tidier and less "
-    "tidy bodies for the same header, and the model was aligned with them by each method. Below, every model completes "
-    "headers from files that no training saw."
+    "The functions of Python's standard library were scored by PEP 8, line by line, and two small language models "
+    "pretrained on them: mle on the text as it is, conditional with a token before every line that says whether it is "
+    "tidy. A third, base, was trained from nothing to write the body of a function, given its header. Its samples were "
+    "judged by pycodestyle, pairs were made of tidier and less tidy bodies for the same header, and the model was "
+    "aligned with them by each method. Below, every model completes headers from files that no training saw."
 )
 HOW = (
     "A body that is empty, unfinished or does not parse counts ten violations per 100 characters: nothing is tidy by "
     "not being Python. Docstrings are left out of the task, since prose is hardly judged. Brackets: 95 % interval of "
-    "the difference to the base model, by a bootstrap that resamples headers with all their samples. KL is estimated "
-    "on the model's own samples, per sample. Success asks for fewer violations with an interval that excludes zero, no "
+    "the difference to the base model (of conditional: to mle), by a bootstrap that resamples headers with all their "
+    "samples. KL is estimated on the model's own samples, per sample. Success asks for fewer violations with an interval that excludes zero, no "
     "loss of parse share or of length (in characters and in statements), and code not untidier where it parses."
 )
 
@@ -40,14 +42,18 @@ def write(
 
     samples: by model, the scored samples of the same held-out headers.  seconds: by stage.  counts: of the data.
     """
-    runs = [read_run(out / name) for name in ("base", "reward", *list(samples)[1:])]
-    preference = [r for r in runs if r.name in samples and r.name != "base"]
+    aligned = [name for name in samples if name not in (*PRETRAINED, "base")]
+    runs = [read_run(out / name) for name in ("base", "reward", *aligned)]
+    pretrained = [read_run(out / name) for name in PRETRAINED]
+    preference = runs[2:]
     sections = [
         Section("Result", result_table(rows, seconds) + verdicts(rows) + _reward(out) + blocks.note(HOW)),
         Section("Samples", side_by_side(samples)),
         Section(
             "Curves",
-            "<h3>Base model</h3>"
+            "<h3>Pretraining on scored functions</h3>"
+            + metric_curves(pretrained, ["loss"], x="tokens")
+            + "<h3>Base model</h3>"
             + metric_curves(runs[:1], ["loss"])
             + "<h3>Reward model</h3>"
             + metric_curves(runs[1:2], PREFERENCE_CURVES)
@@ -56,7 +62,7 @@ def write(
         ),
         Section("Data", blocks.facts(counts)),
         Section("Time", times(seconds)),
-        *(s for s in run_details(runs) if s.title != "Data"),
+        *(s for s in run_details([*pretrained, *runs]) if s.title != "Data"),
     ]
     return write_report(out / "report.html", "Heedful's demo: tidier Python from feedback", sections, lead=_lead())
 
@@ -105,7 +111,7 @@ def _reward(out: Path) -> str:
 
 def side_by_side(samples: Mapping[str, Sequence[Example]]) -> str:
     """The first sample of each model for headers evenly spaced over all of them: nobody picked them."""
-    prompts = next(iter(samples.values()))
+    prompts = samples["base"]
     step = max(len(prompts) // NUM_SAMPLES, 1)
     parts = [
         blocks.note("The first sample of each model for headers evenly spaced over the held-out ones; not chosen.")

@@ -26,7 +26,8 @@ class Measures:
     violations_of_valid: the same over samples that are finished and parse.  valid: their share.
     characters, statements: their mean length.  worst: expected most violations per 100 characters of 25 of them.
     distinct_2: different word pairs over all word pairs, of all samples.
-    kl: estimate of KL(model ‖ base) per sample in nats: the mean of log p_model - log p_base over the model's samples.
+    kl: estimate of KL(model ‖ base) per sample in nats: the mean of log p_model - log p_base over the model's samples;
+        None for a model that pretrained apart from the base.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Measures:
     statements: float
     worst: float
     distinct_2: float
-    kl: float
+    kl: float | None
     differences: dict[str, Interval]
     success: bool | None
     verdict: str
@@ -54,14 +55,15 @@ def measure(name: str, examples: Sequence[Example], base: Sequence[Example], *, 
         (None, "the starting point") if is_base else _judge(differences, {k: _ratio(*old[k]) for k in old})
     )
     scores, valid = new["violations"][0], new["valid"][0] > 0
-    gaps = [r.extra["logp"] - r.extra["logp_base"] for e in examples for r in e.responses]
+    answers = [response for example in examples for response in example.responses]
+    gaps = [r.extra["logp"] - r.extra["logp_base"] for r in answers if "logp_base" in r.extra]
     return Measures(
         name,
         scores.size,
         **values,
         worst=expected_worst_of(scores[valid].tolist(), WORST_OF, lower_is_better=True),
-        distinct_2=distinct_n([r.text for e in examples for r in e.responses], 2),
-        kl=float(np.mean(gaps)),
+        distinct_2=distinct_n([r.text for r in answers], 2),
+        kl=float(np.mean(gaps)) if gaps else None,
         differences=differences,
         success=success,
         verdict=verdict,
@@ -141,7 +143,7 @@ def cells(row: Measures, training_s: float | None, sampling_s: float | None) -> 
         with_interval(f"{row.statements:.1f}", "statements", 1, 1),
         f"{row.worst:.2f}",
         f"{row.distinct_2:.3f}",
-        f"{row.kl:.2f}",
+        "" if row.kl is None else f"{row.kl:.2f}",
         "" if training_s is None else f"{training_s:.0f}",
         "" if sampling_s is None else f"{sampling_s:.0f}",
     ]
