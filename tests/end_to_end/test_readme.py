@@ -47,6 +47,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "pairs.jsonl").open("w") as file:
         for word in words:
             file.write(json.dumps({key: text.replace("river", word) for key, text in row.items()}) + "\n")
+    (folder / "my_sources").mkdir()
+    for i in range(6):
+        (folder / "my_sources" / f"module{i}.py").write_text(
+            "".join(f"def f{k}(a,b):\n    return a+{k}\n" for k in range(9))
+        )
+    watch = "watch: {scorer: pep8, scenarios: [{name: short, num_samples: 4, max_new_tokens: 8}]}\n"
+    (folder / "watch.yaml").write_text(watch)
     return folder
 
 

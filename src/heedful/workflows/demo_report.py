@@ -26,8 +26,9 @@ HOW = (
     "A body that is empty, unfinished or does not parse counts ten violations per 100 characters: nothing is tidy by "
     "not being Python. Docstrings are left out of the task, since prose is hardly judged. Brackets: 95 % interval of "
     "the difference to the base model (of conditional: to mle), by a bootstrap that resamples headers with all their "
-    "samples. KL is estimated on the model's own samples, per sample. Success asks for fewer violations with an interval that excludes zero, no "
-    "loss of parse share or of length (in characters and in statements), and code not untidier where it parses."
+    "samples. KL is estimated on the model's own samples, per sample. Success asks for fewer violations with an "
+    "interval that excludes zero, no loss of parse share or of length (in characters and in statements), and code not "
+    "untidier where it parses."
 )
 
 
