@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from heedful.scorers import FILE_SCORERS, SCORERS, get, needs_model
+from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS, get, needs_model
 from heedful.types import UserError
 from tests.fakes import save_tiny_model
 
@@ -31,7 +31,7 @@ def test_a_folder_without_weights_is_refused(tmp_path):
 
 def test_the_page_lists_every_scorer_and_no_other():
     rows = re.findall(r"^\| `(\w+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(rows) == sorted([*SCORERS, *FILE_SCORERS])
+    assert sorted(rows) == sorted([*SCORERS, *PATTERN_SCORERS, *FILE_SCORERS])
 
 
 def test_what_asks_a_model_is_known_by_its_name():
