@@ -25,7 +25,6 @@ SCORERS: dict[str, Scorer] = {
             PEP8_FAILURE,
             "PEP 8 violations per 100 characters of Python; of documents per character, and of each line",
             document=pep8_documents,
-            split="lines",
         ),
         Scorer("parses", parses, False, 0.0, "whether prompt and response are Python that parses"),
         Scorer("statements", statements, False, 0.0, "statements of Python, which comments and strings do not add to"),

@@ -18,14 +18,12 @@ def identity_of(name: str) -> str:
     not looked at); a model by its weights and every other file of its folder.
     Raises UserError for files that are not there.
     """
-    head, _, files = name.partition(":")
-    if name in SCORERS or (head == "toxicity" and _is_published(files)):
+    if name in SCORERS or name.partition(":")[0] in PATTERN_SCORERS:
         return f"{name}-{_source()}"
-    if head in PATTERN_SCORERS:
-        return f"{name}-{_source()}" + (f"-{_digest(Path(files))}" if files and exists(files) else "")
     path, _, function = name.rpartition(":")
     if path.endswith(".py"):
         return f"{function}-{_digest(_file(Path(path)))}"
+    head, _, files = name.partition(":")
     if head in FILE_SCORERS:
         return f"{name}-{_source()}-{_digest(_part_that_exists(files))}"
     if "/" not in name and not Path(name).expanduser().exists():

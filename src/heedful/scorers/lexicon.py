@@ -6,63 +6,41 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from heedful.scorers.documents import per_character
 from heedful.scorers.scorer import Scorer
-from heedful.types import Span, UserError
+from heedful.types import UserError
 
 
 def lexicon(file: str, device: str = "cpu") -> Scorer:
     """Words of a list per character of the text, as whole words, whatever their case; spans are sentences.
 
-    file: one word or phrase a line; a line that begins with # is a comment.
+    file: one word or phrase a line; what follows a # is a comment.
     Raises UserError for a file that cannot be read or holds no word.
     """
-    lines = [line.strip() for line in _lines(file, "lexicon")]
-    words = sorted((line for line in lines if line and not line.startswith("#")), key=len, reverse=True)
-    if not words:
-        raise UserError(f"lexicon:{file} holds no word; give one a line")
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", re.IGNORECASE)
-    return _counting("lexicon", [pattern], f"words of {file} per character")
+    words = _lines(file, "lexicon")
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})(?!\w)", re.I)
+    return _counting("lexicon", pattern, f"words of {file} per character")
 
 
 def regex(pattern: str, device: str = "cpu") -> Scorer:
     """Matches of a pattern per character of the text; spans are sentences.
 
-    pattern: a regular expression, or a file with one a line; the matches of several are added up.  A match of no
-    character is none.
+    pattern: a regular expression, or a file with one a line.
     Raises UserError for a pattern that is none.
     """
-    lines = [line for line in _lines(pattern, "regex") if line] if _is_file(pattern) else [pattern]
-    if not lines:
-        raise UserError(f"regex:{pattern} holds no pattern; give one a line")
-    return _counting("regex", [_compiled(line) for line in lines], f"matches of {pattern} per character")
+    patterns = _lines(pattern, "regex") if Path(pattern).expanduser().is_file() else [pattern]
+    for one in patterns:
+        try:
+            re.compile(one)
+        except re.error as error:
+            raise UserError(f"regex:{one}: this is no regular expression ({error})") from None
+    return _counting("regex", re.compile("|".join(f"(?:{one})" for one in patterns)), f"matches of {pattern}")
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"regex:{pattern}: this is no regular expression ({error})") from None
-
-
-def _counting(name: str, patterns: Sequence[re.Pattern[str]], about: str) -> Scorer:
-    def begins(text: str) -> list[int]:
-        return sorted(match.start() for one in patterns for match in one.finditer(text) if match.group())
-
+def _counting(name: str, pattern: re.Pattern[str], about: str) -> Scorer:
     def function(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        return [len(begins(text)) / max(len(text), 1) for text in responses]
+        return [sum(1 for _ in pattern.finditer(text)) / max(len(text), 1) for text in responses]
 
-    def document(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
-        return [per_character(text, begins(text)) for text in texts]
-
-    return Scorer(name, function, True, None, about, document=document, split="sentences")
-
-
-def _is_file(pattern: str) -> bool:
-    try:
-        return Path(pattern).expanduser().is_file()
-    except (OSError, RuntimeError, ValueError):  # a pattern may be no path at all: too long, ~nobody, a null byte
-        return False
+    return Scorer(name, function, True, None, about, split="sentences")
 
 
 def _lines(file: str, scorer: str) -> list[str]:
@@ -70,4 +48,7 @@ def _lines(file: str, scorer: str) -> list[str]:
         text = Path(file).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f"{scorer}:{file} cannot be read ({problem}); give a file with one entry a line") from None
-    return text.splitlines()
+    found = [line.partition("#")[0].strip() for line in text.splitlines()]
+    if not any(found):
+        raise UserError(f"{scorer}:{file} holds no entry; give one a line")
+    return [line for line in found if line]

@@ -134,7 +134,7 @@ FILE_SCORERS = {
             "classifiers:classifier",
             "FOLDER:LABEL",
             "the response; the pair with its prompt (FOLDER:LABEL:pair), or both as one text (FOLDER:LABEL:joined)",
-            "P(LABEL), 0 to 1; not-LABEL is 1 - P; of documents smaller is better",
+            "P(LABEL), 0 to 1; not-LABEL is 1 - P",
             "any sequence classifier",
         ),
     )

@@ -29,9 +29,7 @@ def toxicity(name: str, device: str = "cpu") -> Scorer:
     index = next((numbers[label] for label in LABELS if label in numbers), None)
     if index is None:
         known = ", ".join(map(str, config.id2label.values()))
-        raise UserError(
-            f"{name} has no label toxicity or toxic, it has {known}; classifier:{name}:LABEL scores documents by one"
-        )
+        raise UserError(f"{name} has no label toxicity or toxic, it has {known}; name one with classifier:{name}:LABEL")
     independent = config.num_labels == 1 or config.problem_type == "multi_label_classification"
 
     def judged(prompts: Sequence[str], responses: Sequence[str]):
