@@ -35,7 +35,8 @@ for name, function in REGISTRY.items():
     objective = Objective(name, function, {})
     wanted = baseline(objective, stage)
     read, source = needs(objective), stage.source(objective)
-    module = wrap(tiny_model(EXACT, scores="scores" in read, values="values" in read), world)
+    heads = {name: name in read for name in ("scores", "values", "foretold")}
+    module = wrap(tiny_model(EXACT, **heads), world)
     step = source.step(ROWS, int(source.store.example_lengths.max()), world.rank, 2)
     runner = StepRunner(objective, module, world, reference=stage.reference(objective))
     found[name] = [distance(gradients_of(unwrap(module), runner(step)), wanted), len(step.packs)]

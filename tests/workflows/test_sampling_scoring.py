@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from heedful.examples import read_jsonl
-from heedful.scorers import FILE_SCORERS, SCORERS
+from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS
 from heedful.types import UserError
 from heedful.workflows.sampling import sample
 from heedful.workflows.scoring import score, table
@@ -146,4 +146,4 @@ def test_means_and_text_metrics_are_said_at_the_end(tmp_path):
 
 
 def test_the_table_lists_every_scorer():
-    assert {row[0].partition(":")[0] for row in table()} == {*SCORERS, *FILE_SCORERS}
+    assert {row[0].partition(":")[0] for row in table()} == {*SCORERS, *PATTERN_SCORERS, *FILE_SCORERS}
