@@ -56,11 +56,11 @@ def schema_of(name: str) -> str:
 
 
 def distinct() -> list[str]:
-    """The first recipe of each objective, schema, sampling and clipping; the demo's are run by the demo."""
+    """The first recipe of each objective, schema, sampling and clipping; those of demo and phf are run elsewhere."""
     found: dict[tuple[str, ...], str] = {}
     for name in recipes.names():
         own = read_yaml(recipes.recipe_path(name))
-        if "objective" in own and not name.startswith("demo/"):
+        if "objective" in own and not name.startswith(("demo/", "phf/")):
             extras = (str(own["objective"].get("humanline")), own.get("sampling", "uniform"))
             found.setdefault((own["objective"]["name"], schema_of(name), *extras), name)
     return list(found.values())
