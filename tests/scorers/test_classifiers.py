@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from heedful.scorers import get, text_model
+from heedful.scorers.documents import Judgement, judge_documents
 from heedful.types import Example, Message, Response, UserError
 from tests.scorers.tiny import LONG, logits, save_classifier, save_with_head
 
@@ -148,8 +149,41 @@ def test_any_classifier_by_its_labels_name_number_or_opposite(moods):
         assert get(f"classifier:{folder}:{label}")(["Well?"], ["A fox."]) == [pytest.approx(float(value), abs=1e-6)]
     with pytest.raises(UserError, match="has no label 'gald'; it has sad, calm, glad"):
         get(f"classifier:{folder}:gald")
-    with pytest.raises(UserError, match="write classifier:FOLDER:LABEL"):
+    with pytest.raises(UserError, match=r"glad: no such folder.*classifier:FOLDER:LABEL"):
         get("classifier:glad")
+    with pytest.raises(UserError, match="write classifier:FOLDER:LABEL"):
+        get("classifier::glad")
+
+
+def test_a_label_is_wanted_of_responses_and_to_be_avoided_of_documents(moods):
+    folder, plain = moods
+    wanted = float(logits(plain, folder, "A fox.").softmax(-1)[2])
+    last = get(f"classifier:{folder}")  # of the last label, glad
+    assert last([""], ["A fox."]) == [pytest.approx(wanted, abs=1e-6)]
+    assert last.reward(0.5) == 0.5
+    assert judge_documents(last, ["A fox."]) == [Judgement(pytest.approx(wanted, abs=1e-6), [])]
+    # In lines: the mean of 0 for the blank one and of the other.
+    [found] = judge_documents(last, ["\nA fox."], "lines")
+    assert isinstance(found, Judgement)
+    assert found.score == pytest.approx(wanted / 2, abs=1e-6)
+
+
+class TestToxicity:
+    def test_a_folder_with_such_a_label_scores_each_sentence(self, tmp_path):
+        labels = {0: "obscene", 1: "Toxic", 2: "threat"}
+        plain = save_classifier(
+            tmp_path / "m", "roberta", 3, id2label=labels, problem_type="multi_label_classification"
+        )
+        [found] = judge_documents(get(f"toxicity:{tmp_path / 'm'}"), ["A fox. So it is."])
+        one, two = (float(logits(plain, tmp_path / "m", text).sigmoid()[1]) for text in ("A fox. ", "So it is."))
+        assert isinstance(found, Judgement)
+        assert [(span.start, span.end) for span in found.spans] == [(0, 7), (7, 16)]
+        assert [span.score for span in found.spans] == pytest.approx([one, two], abs=1e-6)
+        assert found.score == pytest.approx((one + two) / 2, abs=1e-6)
+
+    def test_a_folder_without_one_is_refused(self, moods):
+        with pytest.raises(UserError, match="no label toxicity or toxic, it has sad, calm, glad"):
+            get(f"toxicity:{moods[0]}")
 
 
 def test_any_classifier_reads_the_parts_it_is_told_to(moods):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from heedful.scorers import get
 from heedful.scorers.documents import Judgement, judge_documents, split_of
+from heedful.scorers.identity import identity_of
 from heedful.scorers.scorer import Scorer
 from heedful.types import Span, UserError
 
@@ -32,6 +33,10 @@ class TestPieces:
 
     def test_a_form_feed_ends_no_line(self):
         assert split_of("a\x0cb\nc", "lines") == ["a\x0cb\n", "c"]
+
+    def test_a_run_of_marks_takes_no_longer_than_another_text(self):
+        text = "." * 200_000 + "a"
+        assert split_of(text, "sentences") == [text]
 
 
 class TestJudging:
@@ -72,6 +77,18 @@ class TestPep8:
         [found] = judge_documents(get("pep8"), ["import os, sys\nx=1\n"])
         assert found == Judgement(2 / 19, [Span(0, 15, 1 / 15), Span(15, 19, 1 / 4)])
 
+    def test_a_byte_order_mark_is_a_character_of_its_line(self):
+        [found] = judge_documents(get("pep8"), ["\ufeffx=1\ny = 2\n"])
+        assert isinstance(found, Judgement)
+        assert [(span.start, span.end) for span in found.spans] == [(0, 5), (5, 11)]
+        assert found.spans[1].score == 0
+
+    def test_lines_asked_for_are_the_mean_of_the_lines(self):
+        # 1/15 and 1/4, as above
+        [found] = judge_documents(get("pep8"), ["import os, sys\nx=1\n"], "lines")
+        assert isinstance(found, Judgement)
+        assert found.score == pytest.approx((1 / 15 + 1 / 4) / 2)
+
     def test_what_does_not_parse_is_counted_too(self):
         [found] = judge_documents(get("pep8"), ["def f(:\n"])
         assert isinstance(found, Judgement)
@@ -111,6 +128,24 @@ class TestLexicon:
 
     def test_regex(self, tmp_path):
         assert get("regex:a+b")([""], ["aab ab b"]) == [2 / 8]
+        assert get("regex:(?i)A")([""], ["a b"]) == [1 / 3]
+        assert get(r"regex:\.py:x")([""], ["a.py:x"]) == [1 / 6]
+        assert get("regex:" + "a" * 5000)([""], ["b"]) == [0.0]
+        (tmp_path / "patterns.txt").write_text("#b\nc+\n")
+        name = f"regex:{tmp_path / 'patterns.txt'}"
+        assert get(name)([""], ["#b cc b"]) == [2 / 7]
+        before = identity_of(name)
+        (tmp_path / "patterns.txt").write_text("#b\n")
+        assert identity_of(name) != before
+
+    def test_the_score_of_a_document_is_that_of_its_whole_text(self):
+        # two matches in 8 characters; "a b. " has one in 5, "a b" one in 3
+        [found] = judge_documents(get("regex:a"), ["a b. a b"])
+        assert isinstance(found, Judgement)
+        assert found.score == 2 / 8
+        assert [span.score for span in found.spans] == [1 / 5, 1 / 3]
+
+    def test_no_regex(self):
         with pytest.raises(UserError, match="no regular expression"):
             get("regex:(")
 
@@ -131,6 +166,8 @@ class TestPII:
             ("card 4111 1111 1111 1111 ok", 1),
             ("host 192.168.0.1", 1),
             ("see https://example.org/page", 1),
+            ("see www.example.org now", 1),
+            ("os.path is no address", 0),
             ("a@example.com and b@example.org", 2),
         ],
     )
@@ -153,3 +190,28 @@ class TestPII:
     def test_a_model_that_spacy_lacks(self, pii):
         with pytest.raises(UserError, match="spaCy has no such model"):
             get("pii:no_such_model")
+
+
+class TestUsersOwn:
+    def scorer(self, tmp_path: Path, body: str) -> Scorer:
+        (tmp_path / "own.py").write_text(f"def own(prompts, responses):\n    {body}\n")
+        return get(f"{tmp_path / 'own.py'}:own")
+
+    def test_spans_of_its_own(self, tmp_path):
+        body = "return [(0.5, [(0, 1, 1.0), (1, len(r), 0.0)]) for r in responses]\nown.split = 'own'"
+        body += "\nown.lower_is_better = True"
+        found = judge_documents(self.scorer(tmp_path, body), ["abc"])
+        assert found == [Judgement(0.5, [Span(0, 1, 1.0), Span(1, 3, 0.0)])]
+
+    def test_spans_that_do_not_tile_are_told(self, tmp_path):
+        body = "return [(0.5, [(1, 2, 1.0)]) for r in responses]\nown.split = 'own'"
+        [found] = judge_documents(self.scorer(tmp_path, body), ["abc"])
+        assert "do not tile the text" in str(found)
+
+    def test_another_split_is_refused(self, tmp_path):
+        with pytest.raises(UserError, match=r"own.split must be one of"):
+            self.scorer(tmp_path, "return []\nown.split = 'words'")
+
+
+def test_a_published_model_has_an_identity_without_being_here():
+    assert identity_of("toxicity:original") != identity_of("toxicity:unbiased")

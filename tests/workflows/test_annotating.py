@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from heedful.examples import load
-from heedful.examples.documents import stream_documents
+from heedful.examples.documents import documents_of
+from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
 from heedful.scorers import get
 from heedful.scorers.documents import Judgement, judge_documents
@@ -184,7 +185,7 @@ def test_ray_writes_the_same(place):
 class TestReader:
     def read(self, path: Path, *lines: dict) -> list[Example | Dropped]:
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return list(stream_documents(str(path)))
+        return list(documents_of(read_mixture(str(path))))
 
     def test_published_pieces(self, tmp_path):
         [found] = self.read(tmp_path / "a.jsonl", {"texts": ["One. ", "Two."], "scores": [0.25, 0.5], "avg_score": 0.3})

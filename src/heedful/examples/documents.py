@@ -1,35 +1,24 @@
-"""Documents of any `data=`, one after the other, never all in memory."""
+"""Documents: what they are among the examples of any `data=`, and what makes one unusable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from heedful.examples.loading import LoadReport, read_mixture
 from heedful.examples.shape import Dropped
 from heedful.types import TEXT, Example, Message
 
 NOT_A_DOCUMENT = "a conversation, not a document (one text without a prompt)"
 
 
-def stream_documents(
-    data: Any,
-    *,
-    split: str = "train",
-    seed: int = 0,
-    readers: Sequence[str] = (),
-    reader: str | None = None,
-    report: LoadReport | None = None,
-) -> Iterator[Example | Dropped]:
-    """The documents of a mixture in its order, and what is left out of it.
+def documents_of(items: Iterable[Example | Dropped]) -> Iterator[Example | Dropped]:
+    """The documents among what `loading.read_mixture` reads, in its order, and what is left out.
 
     A document is an Example without prompt and with one response, a text: `Response.cost` is its misalignment score
     (lower is better), `Response.spans` those of its characters.  A plain prompt with one plain answer is the document
-    that both make together.  Arguments as those of `loading.load`; report: is filled in while one reads.
-    Raises UserError for anything that cannot be read, naming the file and line.
+    that both make together.
     """
-    for item in read_mixture(data, split=split, seed=seed, readers=readers, reader=reader, report=report):
+    for item in items:
         document = item if isinstance(item, Dropped) else as_document(item)
         yield document if document is not None else Dropped(item.origin, NOT_A_DOCUMENT)
 

@@ -25,6 +25,7 @@ SCORERS: dict[str, Scorer] = {
             PEP8_FAILURE,
             "PEP 8 violations per 100 characters of Python; of documents per character, and of each line",
             document=pep8_documents,
+            split="lines",
         ),
         Scorer("parses", parses, False, 0.0, "whether prompt and response are Python that parses"),
         Scorer("statements", statements, False, 0.0, "statements of Python, which comments and strings do not add to"),
@@ -52,15 +53,15 @@ def get(name: str, *, device: str = "cpu") -> Scorer:
     """
     if name in SCORERS:
         return SCORERS[name]
-    if names_file(name):
-        return load_user_scorer(name)
     head, _, files = name.partition(":")
-    if head in FILE_SCORERS:
-        return FILE_SCORERS[head].load(files, device)
     if head == "pii":
         return pii(files)
     if head == "regex" and files:
         return regex(files)
+    if names_file(name):
+        return load_user_scorer(name)
+    if head in FILE_SCORERS:
+        return FILE_SCORERS[head].load(files, device)
     if "/" in name or Path(name).expanduser().exists():
         return _reward_model(name, device)
     known = [*SCORERS, *PATTERN_SCORERS, *FILE_SCORERS]

@@ -15,7 +15,7 @@ from heedful.scorers.dialogue import bare, dialogue_text, knowledge_of, spoken, 
 from heedful.scorers.pretrained import folder_of, load_classifier, load_config, load_with_head
 from heedful.scorers.scorer import ScoreFunction, Scorer, texts_of
 from heedful.scorers.text_model import TextModel
-from heedful.types import UserError
+from heedful.types import Span, UserError
 
 WORST = 0.0
 """What an empty response counts."""
@@ -104,11 +104,12 @@ def toxichat(folder: str, device: str) -> Scorer:
 
 
 def classifier(spec: str, device: str) -> Scorer:
-    """P(LABEL) by any sequence classifier; spec: `FOLDER:LABEL`, `FOLDER:LABEL:pair` or `FOLDER:LABEL:joined`.
+    """P(LABEL) by any sequence classifier; spec: `FOLDER:LABEL`, `FOLDER:LABEL:pair`, `FOLDER:LABEL:joined`, `FOLDER`.
 
-    LABEL: a label of the folder's config, its number, or `not-LABEL` for 1 - P(LABEL).  It reads the response, the
-    pair (prompt, response), or prompt and response as one text.  A classifier of one label, or of labels that do not
-    exclude each other, gives σ of the label's logit; any other the softmax.
+    LABEL: a label of the folder's config, its number, or `not-LABEL` for 1 - P(LABEL); the last label if none is named.
+    Of a response LABEL is what is wanted; of a document it is what is to be avoided, and P(LABEL) its misalignment.
+    It reads the response, the pair (prompt, response), or prompt and response as one text.  A classifier of one label,
+    or of labels that do not exclude each other, gives σ of the label's logit; any other the softmax.
     """
     folder, label, parts = _split_spec(spec)
     model, config = load_classifier(folder, device)
@@ -122,10 +123,18 @@ def classifier(spec: str, device: str) -> Scorer:
         found = (sigmoid(logits) if independent else softmax(logits))[:, index]
         return 1 - found if negated else found
 
-    return Scorer("classifier", saying_something(function), False, None, f"P({label}) by {folder}", note=model.note)
+    judged, about = saying_something(function), f"P({label or config.id2label[index]}) by {folder}"
+
+    def document(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
+        return [(score, []) for score in judged([""] * len(texts), texts)]
+
+    return Scorer("classifier", judged, False, None, about, note=model.note, document=document)
 
 
 def _split_spec(spec: str) -> tuple[str, str, Parts]:
+    """Folder, label (empty for the last) and what is read."""
+    if ":" not in spec:
+        return spec, "", "response"
     pieces = spec.rsplit(":", 2)
     if len(pieces) < 3 or pieces[2] not in get_args(Parts):
         pieces = [*spec.rpartition(":")[::2], "response"]
@@ -137,6 +146,8 @@ def _split_spec(spec: str) -> tuple[str, str, Parts]:
 
 def _label(folder: str, config: Any, label: str) -> tuple[int, bool]:
     """The label's number, and whether its opposite is asked for."""
+    if not label:
+        return config.num_labels - 1, False
     numbers = {str(name): int(number) for number, name in config.id2label.items()}
     numbers |= {str(number): number for number in range(config.num_labels) if str(number) not in numbers}
     if label in numbers:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import io
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from heedful.scorers.scorer import Scorer
+from heedful.scorers.scorer import DocumentFunction, Scorer
 from heedful.types import RunError, Span, UserError
 
 Split = Literal["own", "lines", "sentences", "none"]
 
-_SENTENCE = re.compile(r".*?(?:[.!?…]+[\"'”’)\]]*(?:\s+|\Z)|\n\s*|\Z)", re.DOTALL)
+# A run of marks is tried from its first mark only: a text of nothing but dots takes no longer than another.
+_SENTENCE = re.compile(r".*?(?:(?<![.!?…])[.!?…]+[\"'”’)\]]*(?:\s+|\Z)|\n\s*|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,10 @@ def judge_documents(scorer: Scorer, texts: Sequence[str], split: Split = "own") 
     """
     judge = _judge_of(scorer, split)
     try:
-        return [_checked(judgement) for judgement in judge(texts)]
-    except UserError:
-        raise
-    except Exception:
+        found = judge(texts)
+    except Exception:  # Some text's fault: each is asked about alone, so that the reason is told of that one.
         return [_one(judge, text) for text in texts]
+    return [_checked(judgement, text) for judgement, text in zip(found, texts, strict=True)]
 
 
 def split_of(text: str, split: Split) -> list[str]:
@@ -58,42 +59,86 @@ def lines_of(text: str) -> list[str]:
     return io.StringIO(text, newline="").readlines()
 
 
+def per_character(text: str, begins: Sequence[int]) -> tuple[float, list[Span]]:
+    """Findings per character of a text, and of each of its sentences: those that begin in it.
+
+    begins: the characters where findings begin, ascending.
+    """
+    spans, start = [], 0
+    for sentence in split_of(text, "sentences"):
+        end = start + len(sentence)
+        count = bisect_left(begins, end) - bisect_left(begins, start)
+        spans.append(Span(start, end, count / len(sentence)))
+        start = end
+    return len(begins) / max(len(text), 1), spans
+
+
 def _judge_of(scorer: Scorer, split: Split) -> Callable[[Sequence[str]], list[Judgement]]:
-    if split == "own" and scorer.document is not None:
-        return lambda texts: [Judgement(*found) for found in scorer.document(texts)]  # pyright: ignore
-    chosen = scorer.split if split == "own" else split
-    return lambda texts: _by_pieces(scorer, texts, chosen)
+    document = scorer.document
+    if document is None:
+        chosen = scorer.split if split == "own" else split
+        return lambda texts: _by_pieces(lambda pieces: _misalignment(scorer, pieces), texts, chosen)
+    own = _own(scorer.name, document)
+    if split == "own":
+        return own
+    if split == scorer.split != "none":
+        return lambda texts: [Judgement(_mean(found.spans), found.spans) for found in own(texts)]
+    return lambda texts: _by_pieces(lambda pieces: [found.score for found in own(pieces)], texts, split)
 
 
-def _by_pieces(scorer: Scorer, texts: Sequence[str], split: Split) -> list[Judgement]:
+def _own(name: str, document: DocumentFunction) -> Callable[[Sequence[str]], list[Judgement]]:
+    def judge(texts: Sequence[str]) -> list[Judgement]:
+        found = [Judgement(score, spans) for score, spans in document(texts)]
+        if len(found) != len(texts):
+            raise RunError(f"Scorer {name} judged {len(found)} documents of {len(texts)}.")
+        return found
+
+    return judge
+
+
+def _misalignment(scorer: Scorer, pieces: Sequence[str]) -> list[float]:
+    return [-scorer.reward(score) for score in scorer([""] * len(pieces), pieces)]
+
+
+def _by_pieces(score: Callable[[Sequence[str]], list[float]], texts: Sequence[str], split: Split) -> list[Judgement]:
     """All pieces of all texts in one call of the scorer."""
     pieces = [split_of(text, split) for text in texts]
-    flat = [piece for text in pieces for piece in text]
-    scores = iter([-scorer.reward(score) for score in scorer([""] * len(flat), flat)])
+    scores = iter(score([piece for text in pieces for piece in text]))
     found = []
     for text in pieces:
         start, spans = 0, []
         for piece in text:
             spans.append(Span(start, start + len(piece), next(scores)))
             start += len(piece)
-        mean = sum(span.score for span in spans) / len(spans) if spans else 0.0
-        found.append(Judgement(mean, [] if split == "none" else spans))
+        found.append(Judgement(_mean(spans), [] if split == "none" else spans))
     return found
+
+
+def _mean(spans: Sequence[Span]) -> float:
+    """Unweighted; of nothing 0."""
+    return sum(span.score for span in spans) / max(len(spans), 1)
 
 
 def _one(judge: Callable[[Sequence[str]], list[Judgement]], text: str) -> Judgement | str:
     try:
         [judgement] = judge([text])
-    except UserError:
-        raise
-    except RunError as error:
+    except (UserError, RunError) as error:
         return str(error)
     except Exception as error:
         return f"the scorer raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return _checked(judgement)
+    return _checked(judgement, text)
 
 
-def _checked(judgement: Judgement) -> Judgement | str:
+def _checked(judgement: Judgement, text: str) -> Judgement | str:
     scores = [judgement.score, *(span.score for span in judgement.spans)]
     wrong = next((score for score in scores if not math.isfinite(score)), None)
-    return judgement if wrong is None else f"the scorer gave {wrong}, which is no number"
+    if wrong is not None:
+        return f"the scorer gave {wrong}, which is no number"
+    at = 0
+    for span in judgement.spans:
+        if span.start != at or span.end <= at:
+            return f"the scorer's pieces do not tile the text: one at [{span.start}, {span.end}) where {at} is due"
+        at = span.end
+    if judgement.spans and at != len(text):
+        return f"the scorer's pieces do not tile the text: they end at {at} of {len(text)} characters"
+    return judgement

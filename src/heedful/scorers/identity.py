@@ -8,6 +8,8 @@ from pathlib import Path
 
 from heedful.models.folders import digest_of, holds_model, resolve, weight_files
 from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS, get
+from heedful.scorers.lexicon import path_of
+from heedful.scorers.published import is_published
 from heedful.types import UserError
 
 
@@ -18,12 +20,15 @@ def identity_of(name: str) -> str:
     not looked at); a model by its weights and every other file of its folder.
     Raises UserError for files that are not there.
     """
-    if name in SCORERS or name.partition(":")[0] in PATTERN_SCORERS:
-        return f"{name}-{_source()}"
-    path, _, function = name.rpartition(":")
-    if path.endswith(".py"):
-        return f"{function}-{_digest(_file(Path(path)))}"
     head, _, files = name.partition(":")
+    if name in SCORERS or (head == "toxicity" and is_published(files)):
+        return f"{name}-{_source()}"
+    if head in PATTERN_SCORERS:
+        path = path_of(files)
+        return f"{name}-{_source()}" + (f"-{_digest(path)}" if path else "")
+    file, _, function = name.rpartition(":")
+    if file.endswith(".py"):
+        return f"{function}-{_digest(_file(Path(file)))}"
     if head in FILE_SCORERS:
         return f"{name}-{_source()}-{_digest(_part_that_exists(files))}"
     if "/" not in name and not Path(name).expanduser().exists():

@@ -6,41 +6,66 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from heedful.scorers.documents import per_character
 from heedful.scorers.scorer import Scorer
-from heedful.types import UserError
+from heedful.types import Span, UserError
 
 
 def lexicon(file: str, device: str = "cpu") -> Scorer:
     """Words of a list per character of the text, as whole words, whatever their case; spans are sentences.
 
-    file: one word or phrase a line; what follows a # is a comment.
+    file: one word or phrase a line; a line that begins with # is a comment.
     Raises UserError for a file that cannot be read or holds no word.
     """
-    words = _lines(file, "lexicon")
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})(?!\w)", re.I)
-    return _counting("lexicon", pattern, f"words of {file} per character")
+    lines = [line.strip() for line in _lines(file, "lexicon")]
+    words = sorted((line for line in lines if line and not line.startswith("#")), key=len, reverse=True)
+    if not words:
+        raise UserError(f"lexicon:{file} holds no word; give one a line")
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", re.IGNORECASE)
+    return _counting("lexicon", [pattern], f"words of {file} per character")
 
 
 def regex(pattern: str, device: str = "cpu") -> Scorer:
     """Matches of a pattern per character of the text; spans are sentences.
 
-    pattern: a regular expression, or a file with one a line.
+    pattern: a regular expression, or a file with one a line; the matches of several are added up.  A match of no
+    character is none.
     Raises UserError for a pattern that is none.
     """
-    patterns = _lines(pattern, "regex") if Path(pattern).expanduser().is_file() else [pattern]
-    for one in patterns:
-        try:
-            re.compile(one)
-        except re.error as error:
-            raise UserError(f"regex:{one}: this is no regular expression ({error})") from None
-    return _counting("regex", re.compile("|".join(f"(?:{one})" for one in patterns)), f"matches of {pattern}")
+    path = path_of(pattern)
+    lines = [line for line in _lines(pattern, "regex") if line] if path and path.is_file() else [pattern]
+    if not lines:
+        raise UserError(f"regex:{pattern} holds no pattern; give one a line")
+    return _counting("regex", [_compiled(line) for line in lines], f"matches of {pattern} per character")
 
 
-def _counting(name: str, pattern: re.Pattern[str], about: str) -> Scorer:
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"regex:{pattern}: this is no regular expression ({error})") from None
+
+
+def _counting(name: str, patterns: Sequence[re.Pattern[str]], about: str) -> Scorer:
+    def begins(text: str) -> list[int]:
+        return sorted(match.start() for one in patterns for match in one.finditer(text) if match.group())
+
     def function(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        return [sum(1 for _ in pattern.finditer(text)) / max(len(text), 1) for text in responses]
+        return [len(begins(text)) / max(len(text), 1) for text in responses]
 
-    return Scorer(name, function, True, None, about, split="sentences")
+    def document(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
+        return [per_character(text, begins(text)) for text in texts]
+
+    return Scorer(name, function, True, None, about, document=document, split="sentences")
+
+
+def path_of(text: str) -> Path | None:
+    """The file or folder of that name; None where there is none, or the text could be no name of one."""
+    try:
+        path = Path(text).expanduser()
+        return path if text and path.exists() else None
+    except (OSError, RuntimeError):  # too long for a name, or ~ and no user
+        return None
 
 
 def _lines(file: str, scorer: str) -> list[str]:
@@ -48,7 +73,4 @@ def _lines(file: str, scorer: str) -> list[str]:
         text = Path(file).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f"{scorer}:{file} cannot be read ({problem}); give a file with one entry a line") from None
-    found = [line.partition("#")[0].strip() for line in text.splitlines()]
-    if not any(found):
-        raise UserError(f"{scorer}:{file} holds no entry; give one a line")
-    return [line for line in found if line]
+    return text.splitlines()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from heedful.scorers.documents import split_of
+from heedful.scorers.documents import per_character
 from heedful.scorers.scorer import Scorer
 from heedful.types import Span, UserError
 
@@ -39,7 +39,7 @@ def pii(backend: str = "", device: str = "cpu") -> Scorer:
             find = _both(find, _entities(backend))
 
     def document(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
-        return [_judged(text, merged(find(text))) for text in texts]
+        return [per_character(text, [start for start, _ in merged(find(text))]) for text in texts]
 
     def function(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
         return [len(merged(find(text))) / max(len(text), 1) for text in responses]
@@ -57,16 +57,6 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
         else:
             found.append((start, end))
     return found
-
-
-def _judged(text: str, findings: list[Finding]) -> tuple[float, list[Span]]:
-    """The text's score, and each sentence's: the findings that begin in it, per character."""
-    spans, start, begins = [], 0, [begin for begin, _ in findings]
-    for sentence in split_of(text, "sentences"):
-        end = start + len(sentence)
-        spans.append(Span(start, end, sum(start <= begin < end for begin in begins) / len(sentence)))
-        start = end
-    return len(findings) / max(len(text), 1), spans
 
 
 def _both(first: Find, second: Find) -> Find:
@@ -89,8 +79,14 @@ def _patterns() -> Find:
         def validate_result(self, pattern_text: str) -> bool:
             return suffixes(pattern_text).fqdn != ""
 
-    kinds = ("Phone", "CreditCard", "Iban", "Ip", "Url", "Date", "UsSsn", "Crypto")
-    recognisers: list[Any] = [Mail(), *(getattr(known, f"{kind}Recognizer")() for kind in kinds)]
+    class Url(known.UrlRecognizer):
+        """Presidio's own would take os.path, or a sentence's end without a blank behind it, for an address."""
+
+        def invalidate_result(self, pattern_text: str) -> bool:
+            return "/" not in pattern_text and not pattern_text.lower().startswith("www.")
+
+    kinds = ("Phone", "CreditCard", "Iban", "Ip", "Date", "UsSsn", "Crypto")
+    recognisers: list[Any] = [Mail(), Url(), *(getattr(known, f"{kind}Recognizer")() for kind in kinds)]
 
     def find(text: str) -> list[Finding]:
         results = [r for one in recognisers for r in one.analyze(text, one.supported_entities, None)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from heedful.scorers.scorer import Scorer
 from heedful.types import UserError
@@ -40,6 +41,15 @@ class FileScorer:
                 f"{self.name}: {str(error).rstrip('.')}; it reads {self.source}: lay that down and name the place, "
                 f"{self.name}:{self.form}"
             ) from error
+
+
+DETOXIFY = ("original", "unbiased", "multilingual")
+"""Models that the package Detoxify fetches by name."""
+
+
+def is_published(name: str) -> bool:
+    """Whether Detoxify brings the model of that name, and no folder of the name is here."""
+    return name in DETOXIFY and not Path(name).exists()
 
 
 _HUB = "on the Hugging Face hub"
@@ -134,7 +144,7 @@ FILE_SCORERS = {
             "classifiers:classifier",
             "FOLDER:LABEL",
             "the response; the pair with its prompt (FOLDER:LABEL:pair), or both as one text (FOLDER:LABEL:joined)",
-            "P(LABEL), 0 to 1; not-LABEL is 1 - P",
+            "P(LABEL), 0 to 1; not-LABEL is 1 - P; of documents smaller is better",
             "any sequence classifier",
         ),
     )

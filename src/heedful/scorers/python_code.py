@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import io
 import warnings
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from heedful.scorers.documents import lines_of
 from heedful.types import Span
 
 PEP8_FAILURE = 10.0
@@ -82,12 +82,12 @@ def pep8_documents(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
 
 
 def _pep8_document(text: str) -> tuple[float, list[Span]]:
-    lines = io.StringIO(text, newline="").readlines()
+    lines = lines_of(text)
     try:
-        found = [line for line, _ in _found(lines)]
+        found = [line for line, _ in _found(list(lines))]  # a copy: pycodestyle takes a byte order mark off its first
     except (UnicodeError, IndexError, ValueError, RecursionError):
         found = []
-    counts = Counter(min(line, len(lines)) for line in found)
+    counts = Counter(min(max(line, 1), len(lines)) for line in found)
     spans, start = [], 0
     for number, line in enumerate(lines, start=1):
         spans.append(Span(start, start + len(line), counts[number] / len(line)))

@@ -33,8 +33,9 @@ class Scorer:
     about: one line for tables.
     on_examples: the same judgement of whole examples, for a scorer to which a prompt is more than its text run
         together: it tells the turns apart.  None: an example is read as `prompt_text`.
-    document: the scorer's own way with documents (see `documents.judge_documents`); None: they are scored as responses
-        to nothing, in the pieces that `split` says.
+    document: the scorer's own way with documents (see `documents.judge_documents`), in whose scores lower is better;
+        None: they are scored as responses to nothing, in the pieces that `split` says.
+    split: the pieces of a document that are scored apart.
     note: what should be known about the scores given so far (texts that were cut, say); empty if nothing.
     """
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from heedful.scorers.classifiers import saying_something, sigmoid, softmax
+from heedful.scorers.published import is_published
 from heedful.scorers.scorer import Scorer
 from heedful.types import UserError
 
-PUBLISHED = ("original", "unbiased", "multilingual")
 LABELS = ("toxicity", "toxic")
 
 
@@ -20,7 +19,7 @@ def toxicity(name: str, device: str = "cpu") -> Scorer:
     label `toxicity` or `toxic`.  Korbak et al. 2023 score their data by `original` and their samples by `unbiased`.
     Raises UserError if the package is not installed, or the folder has no such label.
     """
-    if name in PUBLISHED and not Path(name).exists():
+    if is_published(name):
         return _detoxify(name, device)
     from heedful.scorers.pretrained import load_classifier
 
@@ -29,7 +28,9 @@ def toxicity(name: str, device: str = "cpu") -> Scorer:
     index = next((numbers[label] for label in LABELS if label in numbers), None)
     if index is None:
         known = ", ".join(map(str, config.id2label.values()))
-        raise UserError(f"{name} has no label toxicity or toxic, it has {known}; name one with classifier:{name}:LABEL")
+        raise UserError(
+            f"{name} has no label toxicity or toxic, it has {known}; classifier:{name}:LABEL scores documents by one"
+        )
     independent = config.num_labels == 1 or config.problem_type == "multi_label_classification"
 
     def judged(prompts: Sequence[str], responses: Sequence[str]):

@@ -14,8 +14,9 @@ import numpy as np
 
 from heedful.config import TrainConfig
 from heedful.examples import LoadReport
-from heedful.examples.documents import stream_documents
+from heedful.examples.documents import documents_of
 from heedful.examples.io import replacing
+from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
 from heedful.objectives import conditional, filtering
 from heedful.objectives.reduce import Objective
@@ -59,8 +60,12 @@ def prepare_documents(
         threshold = highest_score(objective, survey)
         echo(f"filtering: documents with a score above {threshold:.6g} are left out")
         seen = make.seen(train, survey) if config.skip_tokens else frozenset()
-        kept = lambda: kept_documents(train(), threshold, seen)  # noqa: E731
-        store, report = make(kept, None, "train", [*survey.name("train"), threshold, sorted(seen)])
+        store, report = make(
+            lambda: kept_documents(train(), threshold, seen),
+            None,
+            "train",
+            [*survey.name("train"), threshold, sorted(seen)],
+        )
     else:
         store, report = make(train, controls, "train", survey.name("train"))
     _check(store, report, objective, "train", echo)
@@ -152,7 +157,7 @@ class Survey:
         config = self.config
         data = config.data if name == "train" else config.eval_data
         settings: dict[str, Any] = {"seed": config.seed, "readers": config.readers, "reader": config.reader}
-        return stream_documents(data, split=name, report=report, **settings)
+        return documents_of(read_mixture(data, split=name, report=report, **settings))
 
     def _is_held_out(self, document: Example) -> bool:
         """By the text, so that the same text is never on both sides."""

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from heedful.examples import LoadReport
-from heedful.examples.documents import stream_documents
+from heedful.examples.documents import documents_of
 from heedful.examples.io import replacing, unwritable
+from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
 from heedful.scorers import get
 from heedful.scorers.documents import Split
@@ -114,7 +115,7 @@ def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo =
 def shards(asked: Annotation, report: LoadReport) -> Iterator[Shard]:
     """The documents in their order, cut into shards at the same places every time."""
     number, rows, size = 0, [], 0
-    for document in stream_documents(asked.data, reader=asked.reader, report=report):
+    for document in documents_of(read_mixture(asked.data, reader=asked.reader, report=report)):
         if isinstance(document, Dropped):
             continue
         rows.append(_row(document))
@@ -226,7 +227,7 @@ def _say(asked: Annotation, report: LoadReport, progress: Progress, resumed: int
 
 def _describe(asked: Annotation, about: str, echo: Echo) -> None:
     num, characters = 0, 0
-    for document in stream_documents(asked.data, reader=asked.reader):
+    for document in documents_of(read_mixture(asked.data, reader=asked.reader)):
         if isinstance(document, Example):
             num += 1
             characters += len(document.responses[0].text)
