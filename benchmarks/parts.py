@@ -31,6 +31,8 @@ Part = Callable[[Corpus, Path, Effort], Any]
 
 def parts() -> dict[str, Part]:
     """Name and function of every part, in the order in which they run."""
+    from benchmarks.annotation import annotation
+    from benchmarks.documents import documents
     from benchmarks.growth import growth
     from benchmarks.memory import memory
     from benchmarks.objectives import objectives
@@ -48,6 +50,8 @@ def parts() -> dict[str, Part]:
         "a_lol": lambda corpus, work, effort: contest(corpus, "a_lol", work, effort),
         "objectives": lambda corpus, work, effort: objectives(corpus, work, effort),
         "sft": lambda corpus, work, effort: contest(corpus, "sft", work, _longer(effort)),
+        "documents": lambda corpus, work, effort: documents(corpus, work, effort),
+        "annotation": lambda corpus, work, effort: annotation(work, effort),
         "growth": lambda corpus, work, effort: growth(corpus, work, _fewer(effort)),
         "rollouts": lambda corpus, work, effort: rollouts(corpus.first(160, work / "data"), work, _fewer(effort)),
         "packing": lambda corpus, work, effort: packing(corpus, work),

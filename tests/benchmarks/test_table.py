@@ -47,6 +47,8 @@ def test_parts_are_named():
         "rollouts",
         "packing",
         "startup",
+        "documents",
+        "annotation",
     } == set(parts())
 
 

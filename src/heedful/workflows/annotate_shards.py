@@ -1,4 +1,4 @@
-"""One shard of documents: scored in whatever process it is given to, and written as one file."""
+"""One shard of documents: scored in whatever process it is given to, which also spells the file it becomes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from heedful.examples.io import replacing
 from heedful.scorers import Scorer, get
 from heedful.scorers.documents import Judgement, Split, judge_documents
 
@@ -43,8 +41,8 @@ class Done:
     failures: list[list[str]] = field(default_factory=list)
 
 
-def annotate(shard: Shard, name: str, split: Split) -> tuple[Done, list[Row]]:
-    """Score a shard: what became of it, and the rows of its file."""
+def annotate(shard: Shard, name: str, split: Split, form: str) -> tuple[Done, bytes]:
+    """Score a shard: what became of it, and its file (`jsonl` or `parquet`)."""
     began = time.monotonic()
     texts = [row["text"] for row in shard.rows]
     rows, failures = [], []
@@ -54,7 +52,8 @@ def annotate(shard: Shard, name: str, split: Split) -> tuple[Done, list[Row]]:
         else:
             failures.append([row["origin"], judgement])
     seconds = round(time.monotonic() - began, 3)
-    return Done(shard.number, shard.digest, len(texts), sum(map(len, texts)), seconds, failures), rows
+    done = Done(shard.number, shard.digest, len(texts), sum(map(len, texts)), seconds, failures)
+    return done, _spelled(rows, form)
 
 
 @lru_cache(maxsize=1)
@@ -67,16 +66,18 @@ def _spans(judgement: Judgement) -> list[Row]:
     return [{"start": span.start, "end": span.end, "score": span.score} for span in judgement.spans]
 
 
-def write_part(rows: Sequence[Row], path: Path, form: str) -> None:
-    """The rows as one file, flushed and renamed: it is there whole or not at all."""
-    with replacing(path) as aside:
-        if form == "jsonl":
-            aside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        else:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+def _spelled(rows: Sequence[Row], form: str) -> bytes:
+    """In the worker: the process that gathers the shards would be the slowest of all."""
+    if form == "jsonl":
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    import io
 
-            pq.write_table(pa.Table.from_pylist(list(rows), schema=_schema(pa)), aside)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=_schema(pa)), content)
+    return content.getvalue()
 
 
 def _schema(pa: Any) -> Any:

@@ -24,7 +24,7 @@ from heedful.scorers.documents import Split
 from heedful.scorers.identity import identity_of
 from heedful.training.progress import duration
 from heedful.types import Echo, Example, UserError
-from heedful.workflows.annotate_shards import Done, Shard, annotate, write_part
+from heedful.workflows.annotate_shards import Done, Shard, annotate
 from heedful.workflows.fan_out import ENGINES, Engine, fan_out
 
 SHARD_CHARACTERS = 1 << 20
@@ -98,9 +98,10 @@ def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo =
                 continue
             yield shard
 
-    settings = (asked.scorer, asked.split)
-    for done, rows in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine):
-        write_part(rows, _part(asked, done.number), asked.format)
+    settings = (asked.scorer, asked.split, asked.format)
+    for done, content in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine):
+        with replacing(_part(asked, done.number)) as aside:
+            aside.write_bytes(content)
         _append(books / FAILED, [{"origin": o, "reason": r, "shard": done.number} for o, r in done.failures])
         _append(books / FINISHED, [asdict(done)])
         progress.add(done)

@@ -1,0 +1,61 @@
+"""Scoring documents: characters per second on one core, and what a second worker adds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import Effort
+from benchmarks.corpus import write_jsonl
+from benchmarks.documents import sources
+from benchmarks.settings import clock
+from benchmarks.summary import ratio, summarise
+from heedful.scorers import get
+from heedful.scorers.documents import judge_documents
+from heedful.workflows.annotating import Annotation, annotate_documents
+
+SCORERS = ("pep8", "pii")
+ALONE = 400_000
+"""Characters that a scorer gets on one core."""
+TOGETHER = 40_000_000
+"""Characters of the job that one worker and two workers do by turns."""
+
+
+def annotation(work: Path, effort: Effort) -> dict[str, Any]:
+    """Characters per second and core of each scorer; `heed score pep8` with one and with two workers.
+
+    efficiency: the time of one worker over twice that of two, the start of the workers included.
+    """
+    rounds, work_of = min(effort.rounds, 2), TOGETHER if effort.rounds > 1 else ALONE
+    rates = {name: max(rate(name, ALONE) for _ in range(rounds + 1)) for name in SCORERS}
+    data = work / "sources.jsonl"
+    write_jsonl(data, [{"text": text} for text in sources(work_of, longest=100_000)])
+    samples: dict[str, list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        for workers in (1, 2):
+            out = work / f"scored-{workers}"
+            shutil.rmtree(out, ignore_errors=True)
+            asked = Annotation("pep8", str(data), out, workers=workers)
+            began = clock()
+            annotate_documents(asked, echo=lambda line: None)
+            samples[f"{workers} worker{'s' * (workers > 1)}"].append(clock() - began)
+    efficiency = ratio(samples, "1 worker", "2 workers") / 2
+    return {
+        "characters_per_s": {name: round(value) for name, value in rates.items()},
+        "cores": os.cpu_count(),
+        "characters": sum(len(text) for text in sources(work_of, longest=100_000)),
+        **summarise(samples),
+        "ratios": {"efficiency": round(efficiency, 3)},
+    }
+
+
+def rate(name: str, characters: int) -> float:
+    """Characters per second of a scorer in this process."""
+    scorer, texts = get(name), sources(characters, longest=20_000)
+    judge_documents(scorer, texts[:1])
+    began = clock()
+    judge_documents(scorer, texts)
+    return sum(map(len, texts)) / (clock() - began)
