@@ -22,7 +22,9 @@ from heedful.cli import root
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src" / "heedful").rglob("*.py"))
 MODULES = [
-    module.name for module in pkgutil.walk_packages(heedful.__path__, "heedful.") if "__main__" not in module.name
+    module.name
+    for module in pkgutil.walk_packages(heedful.__path__, "heedful.")
+    if "__main__" not in module.name and not module.name.endswith("migrations.env")  # alembic alone runs it
 ]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,7 +43,9 @@ def test_every_module_imports_and_says_what_it_is(name: str) -> None:
     assert importlib.import_module(name).__doc__
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.parent.name != "versions"], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_no_module_is_long(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 

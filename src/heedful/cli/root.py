@@ -44,6 +44,25 @@ GROUPS = {
             "prepare": ("data:prepare", "Clean and split published files into data with rewards."),
         },
     ),
+    "label": (
+        "Collect people's judgements in the browser, and make training data of them.",
+        {
+            "demo": ("label_running:demo", "Label ten pairs that somebody else has answered: the tour."),
+            "serve": ("label_running:serve", "Serve the pages; makes the database if there is none."),
+            "create": ("label_running:create", "Make a project: what is asked, and by which guidelines."),
+            "import": ("label:import_", "Put items into a project."),
+            "open": ("label_running:open_", "Give out work."),
+            "pause": ("label_running:pause", "Give out no work for now."),
+            "close": ("label_running:close", "End the work."),
+            "users": ("label_running:users", "Add people, make them members, pause them."),
+            "stats": ("label:stats", "Say how far a project is, and how everybody works."),
+            "agreement": ("label:agreement", "Say how far labellers agree."),
+            "export": ("label:export", "Write training data, with a manifest."),
+            "suggest": ("label_running:suggest", "Put what a reward model is unsure of first."),
+            "verify-audit": ("label_running:verify_audit", "Check the audit trail."),
+            "backup": ("label_running:backup", "Copy an SQLite database."),
+        },
+    ),
     "model": (
         "Make and rewrite model folders.",
         {

@@ -22,6 +22,10 @@ def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None,
     from heedful.workflows.reference_value import find_values
     from heedful.workflows.watching import make_watch
 
+    if "label:" in f"{settings.data} {settings.eval_data}":
+        from heedful.workflows.labels import with_labels
+
+        settings = with_labels(settings, print)
     watch = make_watch(settings, print)
     folder = run(settings, dry_run=dry_run, find_values=partial(find_values, dry_run=dry_run), watch=watch)
     if not dry_run and os.environ.get("RANK", "0") == "0":

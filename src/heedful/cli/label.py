@@ -1,0 +1,198 @@
+"""`heed label`: items in, training data and statistics out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from heedful.cli.label_words import Db, Slug, opened
+from heedful.types import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+def import_(
+    slug: Slug,
+    data: Annotated[str, Parameter(help="file, folder, hub name or mixture; or another tool's export")],
+    /,
+    *,
+    format: Annotated[
+        Literal["auto", "items", "argilla", "label-studio", "arena", "native"],
+        Parameter(help="auto reads what heed train reads; native makes a whole project again"),
+    ] = "auto",
+    on_conflict: Annotated[
+        Literal["skip", "error", "update"], Parameter(help="what becomes of items that are there already")
+    ] = "skip",
+    reader: Annotated[str | None, Parameter(help="name of the reader of the data; found from the rows without")] = None,
+    dry_run: Annotated[bool, Parameter(help="say what would come in, and what not, and stop", negative="")] = False,
+    db: Db = None,
+) -> None:
+    """Put items into a project; rows that cannot be judged are named, the rest goes in.
+
+    Examples:
+
+      heed label import answers samples.jsonl --dry-run
+
+      heed label import answers argilla.json --format argilla
+    """
+    from heedful.labelling import importing, items
+    from heedful.labelling.events import CLI
+    from heedful.labelling.formats import native
+
+    if format == "native":
+        if dry_run:
+            raise UserError("a whole project is taken in or not at all; --dry-run is for items.")
+        rows = (row for _, row in importing.located_rows(Path(data)))
+        with opened(db, create=True) as database, database.write() as connection:
+            restored = native.restore(connection, rows, CLI, slug=slug)
+        print(f"{restored.slug} is there again, {restored.state}.")
+        return
+    refused: list[tuple[str, str]] = []
+    with opened(db) as database, database.write() as connection:
+        read = importing.kept(importing.read_items(data, format, reader=reader, warn=print), refused)
+        added = items.add_items(connection, slug, read, on_conflict=on_conflict, dry_run=dry_run)
+    refused += added.refused
+    for origin, reason in refused[:20]:
+        print(f"  {origin}: {reason}")
+    if len(refused) > 20:
+        print(f"  and {len(refused) - 20:,} more")
+    would = "would be " if dry_run else ""
+    answers = f", {added.answers:,} answers taken over" if added.answers else ""
+    print(
+        f"{added.added:,} items {would}added, {added.updated:,} updated, {added.skipped:,} were there already, "
+        f"{len(refused):,} refused{answers}."
+    )
+    if added.added + added.updated + added.skipped == 0:
+        raise UserError(f"{data}: no row can be judged in {slug}.")
+    if not dry_run:
+        print(f"Next: heed label open {slug}, heed label serve")
+
+
+def export(
+    slug: Slug,
+    out: Annotated[Path, Parameter(help="file to write, JSON Lines; a manifest is written beside it")],
+    /,
+    *,
+    format: Annotated[
+        Literal["heedful", "trl", "kto", "safe-rlhf", "argilla", "label-studio", "native"],
+        Parameter(help="trl: pairs for reward models and DPO; kto: thumbs; native: everything, to be imported again"),
+    ] = "trl",
+    aggregate: Annotated[
+        str, Parameter(help="how several answers become one: majority, onecoin, or path/to/file.py:function")
+    ] = "majority",
+    min_n: Annotated[int, Parameter(help="answers that an item must have")] = 1,
+    min_confidence: Annotated[float, Parameter(help="share of votes that a decision must have")] = 0.0,
+    ties: Annotated[Literal["drop", "soft"], Parameter(help="soft writes tied pairs with p_0: 0.5")] = "drop",
+    style: Annotated[
+        Literal["explicit", "implicit", "standard"], Parameter(help="prompt apart, inside the conversations, or text")
+    ] = "explicit",
+    pairs: Annotated[Literal["all", "adjacent", "best_worst"], Parameter(help="which pairs of a ranking")] = "all",
+    question: Annotated[
+        Literal["preference", "safer"], Parameter(help="which question makes the pairs")
+    ] = "preference",
+    direction: Annotated[
+        Literal["safer", "harmful"], Parameter(help="which of a safety pair is chosen; a cost model wants harmful")
+    ] = "safer",
+    labels_from: Annotated[Literal["thumbs", "preference"], Parameter(help="what labels kto's rows")] = "thumbs",
+    margin: Annotated[
+        bool, Parameter(help="write strength as TRL's margin, which changes its loss", negative="")
+    ] = False,
+    split: Annotated[float, Parameter(help="share of the prompts that is written apart")] = 0.0,
+    without_paused: Annotated[bool, Parameter(help="leave out paused labellers' answers", negative="")] = False,
+    db: Db = None,
+) -> None:
+    """Write training data, or another tool's file, with a manifest of what stayed out and why.
+
+    Examples:
+
+      heed label export answers pairs.jsonl --aggregate onecoin --min-confidence 0.8 --split 0.2
+
+      heed label export answers backup.jsonl --format native
+    """
+    from heedful.labelling import exporting
+    from heedful.labelling.formats.training import Shape
+    from heedful.user_file import names_file, user_function
+
+    shape = Shape(style, ties, pairs, margin, labels_from, question, direction)
+    own = user_function(aggregate, "aggregate", takes=("items",)) if names_file(aggregate) else aggregate
+    asked = exporting.Asked(format, own, min_n, min_confidence, split=split, without_paused=without_paused, shape=shape)
+    exporting.check_asked(asked)
+    with opened(db) as database:
+        with database.read() as connection:
+            done = exporting.export(connection, slug, asked)
+        if not done.rows and not done.held_out:
+            reasons = "; ".join(f"{reason} ({count:,} ×)" for reason, count in done.manifest["left_out"].items())
+            raise UserError(f"{slug}: nothing can be exported as {format}: {reasons or 'there are no items'}.")
+        with database.write() as connection:
+            written = exporting.write(done, out, connection)
+    counts = done.manifest["rows"]
+    print(f"Wrote {counts['train']:,} rows" + (f" and {counts['held_out']:,} held out" if counts["held_out"] else ""))
+    for reason, count in done.manifest.get("left_out", {}).items():
+        print(f"  left out {count:,}: {reason}")
+    print(f"into {', '.join(map(str, written))}.")
+
+
+def stats(slug: Slug, /, *, db: Db = None) -> None:
+    """Say how far a project is, and how everybody works.
+
+    Example:
+
+      heed label stats answers
+    """
+    from heedful.labelling import projects, quality
+
+    with opened(db) as database, database.read() as connection:
+        found = projects.get_project(connection, slug)
+        overview, people = quality.overview(connection, found), quality.labellers(connection, found)
+    items = ", ".join(f"{count:,} {state}" for state, count in sorted(overview["items"].items())) or "none"
+    print(f"{slug} is {overview['state']} (version {overview['version']}); items: {items}")
+    print(f"{overview['answers']:,} of {overview['answers_wanted']:,} answers, {overview['open_flags']:,} open reports")
+    for row in people:
+        first = row["first_shown"]
+        parts = [f"{row['answers']:,} answers"]
+        parts += [f"median {row['median_s']:.1f} s"] if row["median_s"] is not None else []
+        parts += [f"the first shown won {100 * first['share']:.0f} % of {first['n']:,}"] if first else []
+        parts += [f"gold {row['gold']['right']} of {row['gold']['n']}"] if row["gold"] else []
+        parts += [f"repeated alike {row['repeats']['same']} of {row['repeats']['n']}"] if row["repeats"] else []
+        parts += [f"{row['suspect']:,} suspect"] if row["suspect"] else []
+        print(f"  {row['labeller']}: {', '.join(parts)}")
+
+
+def agreement(
+    slug: Slug,
+    /,
+    *,
+    json_: Annotated[bool, Parameter(name="--json", help="as JSON", negative="")] = False,
+    db: Db = None,
+) -> None:
+    """Say how far labellers agree: raw, Krippendorff's α with its interval, Fleiss' and Cohen's κ.
+
+    Example:
+
+      heed label agreement answers
+    """
+    from heedful.labelling import projects, quality
+
+    with opened(db) as database, database.read() as connection:
+        table = quality.agreement_in(connection, projects.get_project(connection, slug))
+    if json_:
+        print(json.dumps(table, indent=1))
+        return
+    if not table:
+        print(f"{slug}: nobody has answered yet.")
+    for question, row in table.items():
+        print(f"{question} ({row['labels']:,} labels, {row['level']})")
+        for name in ("raw", "krippendorff_alpha", "fleiss_kappa", "cohen_kappa"):
+            if name in row:
+                print(f"  {name.replace('_', ' ')}: {_estimate(row[name])}")
+
+
+def _estimate(one: dict[str, float]) -> str:
+    if one["value"] is None:
+        return f"undefined, because {one['reason']}"
+    interval = f" [{one['low']:.2f}, {one['high']:.2f}]" if "low" in one else ""
+    return f"{one['value']:.3f}{interval} over {one['n']:,} items"

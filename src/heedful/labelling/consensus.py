@@ -1,0 +1,326 @@
+"""What labellers came to on every item: their answers gathered, adjudicated or aggregated, question by question."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, and_, func, select
+
+from heedful.labelling.aggregation import Outcome, majority, one_coin
+from heedful.labelling.items import BATCH, responses_of
+from heedful.labelling.new_items import response_keys
+from heedful.labelling.projects import Project
+from heedful.labelling.questions import OUTCOMES, Value
+from heedful.labelling.tables import adjudication, annotation, item, membership, user
+from heedful.labelling.values import BOTH_BAD, TIE, winner_number
+from heedful.types import UserError
+
+UNDECIDED = "the votes are tied"
+ADJUDICATED = "adjudicated"
+
+
+@dataclass(slots=True)
+class Answer:
+    """One person's current answer to an item.  labeller: their user name."""
+
+    labeller: str
+    value: Value
+    active_ms: int | None
+    wall_ms: int | None
+    at: float
+    version: int
+    suspect: list[str]
+
+
+@dataclass(slots=True)
+class Decided:
+    """An item and what was decided on it.
+
+    value: the consensus, with only the questions that were decided.  confidence: of each, the share of votes or the
+    posterior.  undecided: question → why there is no decision.
+    """
+
+    id: int
+    external_id: str
+    kind: str
+    state: str
+    prompt: list[dict[str, str]]
+    context: dict[str, str]
+    meta: dict[str, Any]
+    group: str
+    responses: list[Any]
+    answers: list[Answer]
+    value: Value = field(default_factory=dict)
+    confidence: dict[str, float] = field(default_factory=dict)
+    undecided: dict[str, str] = field(default_factory=dict)
+    method: str = "majority"
+
+    @property
+    def n(self) -> int:
+        """How many people answered."""
+        return len(self.answers)
+
+    @property
+    def keys(self) -> list[str]:
+        """The responses' names."""
+        return response_keys(len(self.responses))
+
+
+Aggregate = Callable[[Sequence["Decided"]], None]
+"""Fills value, confidence and undecided of items from their answers."""
+
+
+def gather(
+    connection: Connection,
+    found: Project,
+    *,
+    as_of: float | None = None,
+    kinds: Sequence[str] = ("normal",),
+    without_paused: bool = False,
+    item_ids: Sequence[int] | None = None,
+) -> list[Decided]:
+    """The items of a project with their answers, in the order of the data; void ones are left out.
+
+    as_of: the answers as they were then.  without_paused: leave out the answers of labellers who are paused.
+    """
+    asked = select(item).where(item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds))
+    if item_ids is not None:
+        asked = asked.where(item.c.id.in_(item_ids))
+    rows = connection.execute(asked.order_by(item.c.position, item.c.id)).all()
+    answers = _answers(connection, found, as_of, without_paused, item_ids)
+    responses = responses_of(connection, [row.id for row in rows])
+    return [
+        Decided(
+            row.id,
+            row.external_id,
+            row.kind,
+            row.state,
+            row.prompt,
+            row.context or {},
+            row.meta or {},
+            row.group_key,
+            responses[row.id],
+            answers.get(row.id, []),
+        )
+        for row in rows
+    ]
+
+
+def _answers(
+    connection: Connection,
+    found: Project,
+    as_of: float | None,
+    without_paused: bool,
+    item_ids: Sequence[int] | None,
+) -> dict[int, list[Answer]]:
+    current = annotation.c.is_current
+    if as_of is not None:
+        newest = (
+            select(annotation.c.slot_id, func.max(annotation.c.revision).label("revision"))
+            .where(annotation.c.project_id == found.id, annotation.c.submitted_at <= as_of)
+            .group_by(annotation.c.slot_id)
+            .subquery()
+        )
+        of_slot = select(newest.c.revision).where(newest.c.slot_id == annotation.c.slot_id).scalar_subquery()
+        current = annotation.c.revision == of_slot
+    wanted = [annotation.c.project_id == found.id, current]
+    if item_ids is not None:
+        wanted.append(annotation.c.item_id.in_(item_ids))
+    asked = (
+        select(
+            annotation.c.item_id,
+            user.c.username,
+            annotation.c.value,
+            annotation.c.active_ms,
+            annotation.c.wall_ms,
+            annotation.c.submitted_at,
+            annotation.c.project_version,
+            annotation.c.suspect,
+        )
+        .join(user, user.c.id == annotation.c.user_id)
+        .where(*wanted)
+        .order_by(annotation.c.item_id, annotation.c.slot_id)
+    )
+    if without_paused:
+        here = and_(membership.c.user_id == annotation.c.user_id, membership.c.project_id == found.id)
+        asked = asked.join(membership, here).where(~membership.c.paused)
+    answers: dict[int, list[Answer]] = defaultdict(list)
+    for row in connection.execution_options(yield_per=BATCH).execute(asked):
+        answers[row[0]].append(Answer(*row[1:]))
+    return answers
+
+
+def decide(
+    connection: Connection, found: Project, items: Sequence[Decided], aggregate: str | Aggregate = "majority"
+) -> None:
+    """Fill in what was decided.  An adjudication overrides every vote.
+
+    aggregate: `majority`, `onecoin`, or a function.
+    Raises UserError for another name.
+    """
+    if callable(aggregate):
+        aggregate(items)
+    elif aggregate in AGGREGATES:
+        AGGREGATES[aggregate](items)
+    else:
+        raise UserError(f"aggregate must be {', '.join(AGGREGATES)} or path.py:function, not {aggregate!r}.")
+    by_id = {one.id: one for one in items}
+    asked = (
+        select(adjudication.c.item_id, adjudication.c.value)
+        .join(item, item.c.id == adjudication.c.item_id)
+        .where(item.c.project_id == found.id, adjudication.c.superseded_by.is_(None))
+    )
+    for item_id, value in connection.execute(asked):
+        one = by_id.get(item_id)
+        if one is not None:
+            one.value, one.confidence, one.undecided = value, dict.fromkeys(value, 1.0), {}
+            one.method = ADJUDICATED
+
+
+def by_majority(items: Sequence[Decided]) -> None:
+    """Strict majority of every categorical question, the median of strengths, the mean of grades and ranks."""
+    for one in items:
+        one.method = "majority"
+        _decide_one(one, majority)
+
+
+def by_one_coin(items: Sequence[Decided]) -> None:
+    """Preferences and `safer` by one-coin EM over the whole project; everything else by majority."""
+    by_majority(items)
+    for question in ("preference", "safer"):
+        labels = [
+            (row, answer.labeller, winner_number(answer.value[question]))
+            for row, one in enumerate(items)
+            for answer in one.answers
+            if question in answer.value
+        ]
+        if not labels:
+            continue
+        categories = sorted({label for _, _, label in labels})
+        names = sorted({name for _, name, _ in labels})
+        rows = np.array([row for row, _, _ in labels])
+        there, units = np.unique(rows, return_inverse=True)
+        raters = np.array([names.index(name) for _, name, _ in labels])
+        codes = np.array([categories.index(label) for _, _, label in labels])
+        found = one_coin(units, raters, codes, len(categories))
+        for place, row in enumerate(there):
+            one = items[row]
+            one.method = "onecoin"
+            best = int(found.posterior[place].argmax())
+            _settle(one, question, Outcome(categories[best], float(found.posterior[place, best]), one.n))
+
+
+AGGREGATES: dict[str, Aggregate] = {"majority": by_majority, "onecoin": by_one_coin}
+
+
+def _decide_one(one: Decided, vote: Callable[[Sequence[Any]], Outcome]) -> None:
+    values = [answer.value for answer in one.answers]
+    for question in ("preference", "safer"):
+        labels = [winner_number(value[question]) for value in values if question in value]
+        if labels:
+            _settle(one, question, vote(labels))
+    _decide_thumbs(one, values, vote)
+    _decide_safety(one, values, vote)
+    rankings = [value["ranking"]["ranks"] for value in values if "ranking" in value]
+    if rankings:
+        mean = {key: fmean(ranks[key] for ranks in rankings) for key in one.keys}
+        one.value["ranking"] = {"ranks": {k: 1 + sum(other < m for other in mean.values()) for k, m in mean.items()}}
+        one.confidence["ranking"] = _share([tuple(sorted(ranks.items())) for ranks in rankings])
+    ratings = [value["rating"] for value in values if "rating" in value]
+    if ratings:
+        one.value["rating"] = {
+            key: {name: fmean(rating[key][name] for rating in ratings) for name in ratings[0][key]} for key in one.keys
+        }
+        one.confidence["rating"] = 1.0
+    sure = [value["confidence"] for value in values if "confidence" in value]
+    if sure:
+        one.value["confidence"] = fmean(sure)
+
+
+def _settle(one: Decided, question: str, outcome: Outcome) -> None:
+    """Write a decided winner, or why there is none; with it how strong the winner's side thinks it is."""
+    one.value.pop(question, None)
+    one.undecided.pop(question, None)
+    one.confidence[question] = outcome.share
+    if outcome.label is None:
+        one.undecided[question] = UNDECIDED
+        return
+    label: Any = outcome.label
+    said: dict[str, Any] = {"winner": None if label in (TIE, BOTH_BAD) else f"r{label}"}
+    if question == "preference":
+        if said["winner"] is None:
+            said["outcome"] = OUTCOMES[0] if label == TIE else OUTCOMES[1]
+        strengths = [
+            answer.value[question]["strength"]
+            for answer in one.answers
+            if answer.value.get(question, {}).get("winner") == said["winner"]
+            and answer.value[question].get("strength") is not None
+        ]
+        if strengths and said["winner"] is not None:
+            said["strength"] = median(strengths)
+    one.value[question] = said
+
+
+def _decide_thumbs(one: Decided, values: Sequence[Value], vote: Callable[[Sequence[Any]], Outcome]) -> None:
+    given = [value["thumbs"] for value in values if "thumbs" in value]
+    if not given:
+        return
+    outcomes = {key: vote([thumbs[key] for thumbs in given]) for key in one.keys}
+    one.value["thumbs"] = {key: found.label for key, found in outcomes.items() if found.label is not None}
+    one.confidence["thumbs"] = min(found.share for found in outcomes.values())
+    if len(one.value["thumbs"]) < len(outcomes):
+        one.undecided["thumbs"] = UNDECIDED
+
+
+def _decide_safety(one: Decided, values: Sequence[Value], vote: Callable[[Sequence[Any]], Outcome]) -> None:
+    """Safe by the vote; of unsafe responses the harms that more than half of those name who call it unsafe."""
+    given = [value["safety"] for value in values if "safety" in value]
+    if not given:
+        return
+    decided = {}
+    outcomes = {key: vote([safety[key]["is_safe"] for safety in given]) for key in one.keys}
+    for key, found in outcomes.items():
+        if found.label is None:
+            one.undecided["safety"] = UNDECIDED
+            continue
+        agreeing = [safety[key] for safety in given if safety[key]["is_safe"] == found.label]
+        harms = Counter(harm for judged in agreeing for harm in judged["harms"])
+        decided[key] = {
+            "is_safe": found.label,
+            "harms": sorted(harm for harm, count in harms.items() if 2 * count > len(agreeing)),
+        }
+        severities = [judged["severity"] for judged in agreeing if judged.get("severity") is not None]
+        if severities:
+            decided[key]["severity"] = round(median(severities))
+    one.value["safety"] = decided
+    one.confidence["safety"] = min(found.share for found in outcomes.values())
+
+
+def _share(labels: Iterable[Any]) -> float:
+    counts = Counter(labels)
+    return max(counts.values()) / sum(counts.values())
+
+
+def agreement_of(one: Decided, question: str) -> float | None:
+    """The share of the answers that say what the consensus says; None without a consensus."""
+    said = one.value.get(question)
+    given = [answer.value[question] for answer in one.answers if question in answer.value]
+    if said is None or not given:
+        return None
+    if question in ("preference", "safer"):
+        return fmean(winner_number(value) == winner_number(said) for value in given)
+    if question == "ranking":
+        return fmean(value["ranks"] == said["ranks"] for value in given)
+    if question == "thumbs":
+        return fmean(value == said for value in given)
+    return None
+
+
+def sources_of(one: Decided) -> Mapping[str, str | None]:
+    """Response key → where it is from."""
+    return {row.key: row.source for row in one.responses}

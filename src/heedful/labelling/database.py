@@ -1,0 +1,195 @@
+"""The labelling database: SQLite by default, PostgreSQL by URL; opening, migrating, and transactions.
+
+SQLite writes one after the other, behind one lock a process; reads go on beside them (WAL).  Every commit is on the
+disk before it returns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from heedful.types import RunError, UserError
+
+BUSY_MS = 15_000
+NETWORK = {"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p"}
+"""File systems on which SQLite's locks cannot be trusted."""
+
+
+def now() -> float:
+    """Seconds since 1970, UTC."""
+    return time.time()
+
+
+class Database:
+    """An open labelling database, its schema up to date.
+
+    url: `sqlite:///path.db`, `postgresql://…`, or the path of an SQLite file.
+    Raises UserError for a URL that names no database, or one that cannot be opened.
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        self.url = _parse(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            _check_file(self.url, create)
+        self._lock = threading.Lock() if self.is_sqlite else nullcontext()
+        self.engine = _open(self.url, self.is_sqlite)
+        self._writing = self.engine.execution_options(heed_write=True)
+        self._migrate()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads: one consistent picture."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is on the disk when it ends, or never was."""
+        with self._lock, self._writing.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+    def backup(self, path: Path) -> None:
+        """A copy of an SQLite database as of this moment, while others go on writing.
+
+        Raises UserError for PostgreSQL, which has `pg_dump`, and for a path that exists.
+        """
+        if not self.is_sqlite:
+            raise UserError("a PostgreSQL database is backed up by pg_dump; heed label backup copies SQLite files.")
+        if path.exists():
+            raise UserError(f"{path} exists; name a new file.")
+        import sqlite3
+
+        with self.engine.connect() as connection, sqlite3.connect(path) as copy:
+            source: Any = connection.connection.driver_connection
+            source.backup(copy)
+
+    def _migrate(self) -> None:
+        from alembic import command
+        from alembic.script import ScriptDirectory
+
+        configuration = alembic_config(self.url)
+        script = ScriptDirectory.from_config(configuration)
+        try:
+            with self.write() as connection:
+                configuration.attributes["connection"] = connection
+                known = {revision.revision for revision in script.walk_revisions()}
+                there = _revision(connection)
+                if there is not None and there not in known:
+                    raise UserError(
+                        f"{shown(self.url)} was written by a newer Heedful (schema {there}); update Heedful to open it."
+                    )
+                if there != script.get_current_head():
+                    if self.engine.dialect.name == "postgresql":
+                        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7266646)")
+                    command.upgrade(configuration, "head")
+        except DBAPIError as problem:
+            raise UserError(f"{shown(self.url)} cannot be opened: {_first_line(problem)}") from None
+
+
+def alembic_config(url: URL) -> Any:
+    """What alembic needs to know: where the migrations lie, and the database."""
+    from alembic.config import Config
+
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    configuration.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
+    return configuration
+
+
+def shown(url: URL) -> str:
+    """The database's name for people: without its password."""
+    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+    return row[0] if row else None
+
+
+def _parse(text: str) -> URL:
+    if "://" not in text:
+        return URL.create("sqlite", database=str(Path(text).expanduser()))
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise UserError(f"{text.split('://')[0]}://…: no database URL, as sqlite:///labels.db") from None
+    backend = url.get_backend_name()
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    if backend == "sqlite" and url.database not in (None, "", ":memory:"):
+        return url
+    what = "an SQLite database in memory is lost with the process" if backend == "sqlite" else f"no {backend} here"
+    raise UserError(f"{what}; name a file, as labels.db, or a server, as postgresql://user@host/name")
+
+
+def _check_file(url: URL, create: bool) -> None:
+    path = Path(str(url.database))
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"{path}: {'a folder' if path.is_dir() else f'there is no folder {path.parent}'}; name a file.")
+    if not create and not path.exists():
+        raise UserError(f"{path}: no such database; heed label serve --db {path} makes it.")
+    kind = _file_system(path.parent.resolve())
+    if kind in NETWORK:
+        raise UserError(f"{path} lies on a network file system ({kind}), where SQLite loses answers; use a local disk.")
+
+
+def _file_system(folder: Path) -> str:
+    """The kind of file system that holds a folder, where Linux says so."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    mounts = [line.split(" ")[1:3] for line in lines]
+    holding = [(place.replace("\\040", " "), kind) for place, kind in mounts]
+    inside = [(len(place), kind) for place, kind in holding if folder.is_relative_to(place)]
+    return max(inside, default=(0, ""))[1]
+
+
+def _open(url: URL, is_sqlite: bool) -> Engine:
+    try:
+        if not is_sqlite:
+            engine = create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+            engine.connect().close()
+            return engine
+        engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000}, pool_size=10, max_overflow=40)
+        event.listen(engine, "connect", _pragmas)
+        event.listen(engine, "begin", _begin)
+        engine.connect().close()
+        return engine
+    except (ModuleNotFoundError, NoSuchModuleError):
+        raise UserError("PostgreSQL needs a driver: pip install 'heedful[postgres]'") from None
+    except (OperationalError, DBAPIError) as problem:
+        raise UserError(f"{shown(url)} cannot be opened: {_first_line(problem)}") from None
+
+
+def _first_line(problem: DBAPIError) -> str:
+    return str(problem.orig).strip().split("\n")[0]
+
+
+def _pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the driver's guess
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+        found = connection.execute(f"PRAGMA {pragma}").fetchone()
+        if pragma.startswith("journal_mode") and found != ("wal",):
+            raise RunError("this file system does not allow SQLite's write-ahead log; use a local disk.")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("heed_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,307 @@
+"""Training data and other tools' files out of a project, with a manifest of what stayed out and why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from heedful.config.suggest import did_you_mean
+from heedful.examples.io import replacing, row_of
+from heedful.labelling.consensus import AGGREGATES, Aggregate, Decided, agreement_of, decide, gather
+from heedful.labelling.database import now
+from heedful.labelling.events import CLI, Actor, record
+from heedful.labelling.formats import argilla, label_studio, native
+from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, to_example, unpaired
+from heedful.labelling.projects import Project, get_project
+from heedful.labelling.quality import agreement_table
+from heedful.labelling.tables import export_run, item, project_version
+from heedful.types import UserError
+
+FORMATS: dict[str, str] = {
+    "heedful": "our Examples, one an item, with all that was decided",
+    "trl": "TRL's preference rows (reward model, DPO): a pair one, a ranking one for each ordered pair",
+    "kto": "TRL's unpaired rows, one a response",
+    "safe-rlhf": "PKU-SafeRLHF's columns, for reward and cost models",
+    "argilla": "Argilla's records with every answer, and settings.json",
+    "label-studio": "Label Studio's tasks with every answer, and its configuration",
+    "native": "everything: versions, items, every revision of every answer; what `import` takes back",
+}
+KEPT_ASIDE = ("gold", "training", "repeat")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to export, and how.
+
+    aggregate: how several answers become one.  min_n: answers that an item must have.  min_confidence: share of votes
+    (or posterior) that a decision must have.  include: kinds of items beside the normal ones.  as_of: the answers as
+    they were at that time, in seconds since 1970.  without_paused: leave out who is paused.  split: share of the
+    prompts that is written apart, as evaluation data.
+    """
+
+    format: str = "trl"
+    aggregate: str | Aggregate = "majority"
+    min_n: int = 1
+    min_confidence: float = 0.0
+    include: tuple[str, ...] = ()
+    as_of: float | None = None
+    without_paused: bool = False
+    split: float = 0.0
+    shape: Shape = field(default_factory=Shape)
+
+
+@dataclass
+class Export:
+    """rows: of the training part; held_out: of the prompts kept apart; files: name → further files' content."""
+
+    rows: list[Row]
+    held_out: list[Row]
+    manifest: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+
+    def text(self, *, held_out: bool = False) -> str:
+        """JSON Lines, the same bytes for the same answers."""
+        return "".join(spelled(row) + "\n" for row in (self.held_out if held_out else self.rows))
+
+
+def spelled(row: Row) -> str:
+    """A row in one line."""
+    return json.dumps(row, ensure_ascii=False, separators=(", ", ": "))
+
+
+def check_asked(asked: Asked) -> None:
+    """Raises UserError for what cannot be exported."""
+    if asked.format not in FORMATS:
+        near = did_you_mean(asked.format, list(FORMATS))
+        raise UserError(f"no format is called {asked.format!r}{near} (there are: {', '.join(FORMATS)}).")
+    if isinstance(asked.aggregate, str) and asked.aggregate not in AGGREGATES:
+        raise UserError(f"aggregate must be {', '.join(AGGREGATES)} or path.py:function, not {asked.aggregate!r}.")
+    unknown = set(asked.include) - set(KEPT_ASIDE)
+    if unknown:
+        raise UserError(f"include must be some of {', '.join(KEPT_ASIDE)}, not {', '.join(sorted(unknown))}.")
+    if not 0 <= asked.split < 1:
+        raise UserError(f"split must be from 0 to below 1, a share of the prompts, not {asked.split:g}.")
+    if not 0 <= asked.min_confidence <= 1 or asked.min_n < 1:
+        raise UserError("min_confidence must be 0 to 1, and min_n at least 1.")
+
+
+def export(connection: Connection, slug: str, asked: Asked) -> Export:
+    """The rows and the manifest.  The order is that of the items, and the bytes depend on nothing but the answers.
+
+    Raises UserError for what cannot be exported, and where nothing can.
+    """
+    check_asked(asked)
+    found = get_project(connection, slug)
+    if asked.format == "native":
+        return _native(connection, found)
+    kinds = ("normal", *asked.include)
+    settings = {"as_of": asked.as_of, "without_paused": asked.without_paused}
+    items = gather(connection, found, kinds=kinds, **settings)
+    decide(connection, found, items, asked.aggregate)
+    reasons: Counter[str] = Counter()
+    kept = list(_thresholds(items, asked, reasons))
+    files: dict[str, str] = {}
+    if asked.format in ("argilla", "label-studio"):
+        other = argilla if asked.format == "argilla" else label_studio
+        groups = [(one, [other.row(one, found)]) for one in kept]
+        files = other.files(found)
+    else:
+        groups = list(_made(kept, asked, reasons))
+        if asked.format in ("trl", "kto"):
+            groups = _without_doubles(groups, reasons)
+    rows, held_out = _split(groups, asked.split)
+    manifest = _manifest(connection, found, asked, items, groups, reasons)
+    manifest["rows"] = {"train": len(rows), "held_out": len(held_out)}
+    if asked.format == "kto":
+        labels = Counter(row["label"] for row in rows)
+        manifest["labels"] = {"desirable": labels[True], "undesirable": labels[False]}
+    done = Export(rows, held_out, manifest, files)
+    manifest["sha256"] = {"train": _sha256(done.text()), "held_out": _sha256(done.text(held_out=True))}
+    return done
+
+
+def _thresholds(items: Sequence[Decided], asked: Asked, reasons: Counter[str]) -> Iterator[Decided]:
+    for one in items:
+        if one.n < asked.min_n and one.method != "adjudicated":
+            reasons["nobody answered it" if one.n == 0 else f"fewer than {asked.min_n} answers"] += 1
+            continue
+        for name in [name for name, share in one.confidence.items() if share < asked.min_confidence]:
+            if name in one.value:
+                del one.value[name]
+                one.undecided[name] = f"confidence below {asked.min_confidence:g}"
+        yield one
+
+
+def _made(kept: Sequence[Decided], asked: Asked, reasons: Counter[str]) -> Iterator[tuple[Decided, list[Row]]]:
+    if asked.format == "heedful":
+        for one in kept:
+            yield one, [row_of(to_example(one))]
+        return
+    make: dict[str, Callable[[Decided, Shape], list[Row] | str]]
+    make = {"trl": preference, "kto": unpaired, "safe-rlhf": safe_rlhf}
+    for one in kept:
+        rows = make[asked.format](one, asked.shape)
+        if isinstance(rows, str):
+            reasons[rows] += 1
+        else:
+            yield one, rows
+
+
+def _without_doubles(
+    groups: Sequence[tuple[Decided, list[Row]]], reasons: Counter[str]
+) -> list[tuple[Decided, list[Row]]]:
+    """A pair that stands there twice counts once; of pairs that contradict one another none is kept."""
+    first: dict[str, str] = {}
+    contradicted: set[str] = set()
+    for _, rows in groups:
+        for row in rows:
+            both, way = _identity(row)
+            if first.setdefault(both, way) != way:
+                contradicted.add(both)
+    seen: set[str] = set()
+    kept = []
+    for one, rows in groups:
+        left = []
+        for row in rows:
+            both, way = _identity(row)
+            if both in contradicted:
+                reasons["another item with the same texts came to the contrary"] += 1
+            elif way in seen:
+                reasons["the same row again"] += 1
+            else:
+                seen.add(way)
+                left.append(row)
+        if left:
+            kept.append((one, left))
+    return kept
+
+
+def _identity(row: Row) -> tuple[str, str]:
+    """Of a row: its texts without and with what is said of them."""
+    prompt = spelled({"prompt": row.get("prompt")})
+    if "completion" in row:
+        text = spelled({"completion": row["completion"]})
+        return prompt + text, f"{prompt}{text}{row['label']}"
+    if "chosen" not in row:
+        whole = spelled({name: value for name, value in row.items() if name != "meta"})
+        return whole, whole
+    chosen, rejected = spelled({"": row["chosen"]}), spelled({"": row["rejected"]})
+    return prompt + "".join(sorted([chosen, rejected])), prompt + chosen + rejected
+
+
+def _split(groups: Sequence[tuple[Decided, list[Row]]], share: float) -> tuple[list[Row], list[Row]]:
+    """By prompt, never by row: a prompt is on one side with everything that was said of it."""
+    train, held_out = [], []
+    for one, rows in groups:
+        number = int.from_bytes(hashlib.blake2b(one.group.encode(), digest_size=8).digest(), "big")
+        (held_out if number / 2**64 < share else train).extend(rows)
+    return train, held_out
+
+
+def _manifest(
+    connection: Connection,
+    found: Project,
+    asked: Asked,
+    items: Sequence[Decided],
+    groups: Sequence[tuple[Decided, list[Row]]],
+    reasons: Counter[str],
+) -> dict[str, Any]:
+    aggregate = asked.aggregate if isinstance(asked.aggregate, str) else getattr(asked.aggregate, "__name__", "own")
+    params = asdict(replace(asked, aggregate=aggregate))
+    versions = sorted({answer.version for one in items for answer in one.answers})
+    newest = max((answer.at for one in items for answer in one.answers), default=None)
+    total = len(items)
+    agreement = [value for one in items if (value := agreement_of(one, "preference")) is not None]
+    return {
+        "project": found.slug,
+        "format": asked.format,
+        "params": params,
+        "newest_answer": newest,
+        "versions": versions,
+        "current_version": found.version,
+        "questions": found.questions.model_dump(mode="json", exclude_none=True),
+        "items": {"in": total, "out": len(groups)},
+        "left_out": dict(sorted(reasons.items())),
+        "kept_aside": _kept_aside(connection, found, asked),
+        "answers": sum(one.n for one in items),
+        "labellers": len({answer.labeller for one in items for answer in one.answers}),
+        "mean_share_with_consensus": round(sum(agreement) / len(agreement), 4) if agreement else None,
+        "agreement": agreement_table(found, items),
+        "direction": _direction(asked),
+    }
+
+
+def _direction(asked: Asked) -> str | None:
+    """In words, for a pair whose `chosen` may be the worse one."""
+    if asked.format != "trl":
+        return None
+    if asked.shape.question == "safer":
+        return f"chosen is the {'safer' if asked.shape.direction == 'safer' else 'more harmful'} response"
+    return "chosen is the better response"
+
+
+def _kept_aside(connection: Connection, found: Project, asked: Asked) -> dict[str, int]:
+    rows = connection.execute(select(item.c.kind, item.c.state).where(item.c.project_id == found.id))
+    counts = Counter("void" if state == "void" else kind for kind, state in rows)
+    return {name: counts[name] for name in (*KEPT_ASIDE, "void") if counts[name] and name not in asked.include}
+
+
+def _native(connection: Connection, found: Project) -> Export:
+    rows = list(native.rows(connection, found))
+    manifest: dict[str, Any] = {"project": found.slug, "format": "native", "rows": {"train": len(rows), "held_out": 0}}
+    done = Export(rows, [], manifest)
+    manifest["sha256"] = {"train": _sha256(done.text()), "held_out": _sha256("")}
+    return done
+
+
+def write(
+    done: Export, out: Path, connection: Connection | None = None, actor: Actor = CLI, *, held_out: Path | None = None
+) -> list[Path]:
+    """The rows into `out`, the manifest beside it (`out` with .manifest.json), and what else belongs to the format.
+
+    connection: of a transaction that writes, to keep a note of the export.  Returns the files that were written.
+    """
+    written = [out]
+    with replacing(out) as aside:
+        aside.write_text(done.text(), encoding="utf-8")
+    if done.held_out:
+        second = held_out or out.with_name(f"{out.stem}.held-out{out.suffix}")
+        with replacing(second) as aside:
+            aside.write_text(done.text(held_out=True), encoding="utf-8")
+        written.append(second)
+    for name, content in {"manifest.json": json.dumps(done.manifest, indent=1) + "\n", **done.files}.items():
+        path = out.with_name(f"{out.stem}.{name}")
+        with replacing(path) as aside:
+            aside.write_text(content, encoding="utf-8")
+        written.append(path)
+    if connection is not None:
+        keep_note(connection, done, actor)
+    return written
+
+
+def keep_note(connection: Connection, done: Export, actor: Actor) -> int:
+    """A row of `export_run`, and an event; the run's number."""
+    found = get_project(connection, done.manifest["project"])
+    values = {"project_id": found.id, "format": done.manifest["format"], "params": done.manifest.get("params", {})}
+    added = insert(export_run).values(at=now(), manifest=done.manifest, user_id=actor.user_id, **values)
+    key = connection.execute(added).inserted_primary_key
+    assert key is not None
+    record(connection, actor, "export", "project", found.slug, {"format": values["format"], "run": key[0]})
+    return key[0]
+
+
+def versions_of(connection: Connection, found: Project) -> list[Any]:
+    """All versions, oldest first."""
+    asked = select(project_version).where(project_version.c.project_id == found.id).order_by(project_version.c.version)
+    return list(connection.execute(asked).mappings())
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Formats of other tools and trainers, out and in."""

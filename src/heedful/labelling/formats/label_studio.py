@@ -1,0 +1,224 @@
+"""Label Studio: tasks with annotations, and the configuration without which "left" and "right" say nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from heedful.labelling.consensus import Decided
+from heedful.labelling.formats.argilla import PROMPTS, RESPONSES, ranks_of
+from heedful.labelling.new_items import Given, NewItem, NewResponse
+from heedful.labelling.projects import Project
+from heedful.labelling.questions import SEVERITIES, Value
+from heedful.types import Message, UserError
+
+Row = dict[str, Any]
+
+
+def row(one: Decided, _found: Project) -> Row:
+    """One task.  The numbers of users are those of their names in alphabetical order within the task."""
+    data = {"prompt": _plain(one.prompt)} | {r.key: _plain(r.content) for r in one.responses}
+    annotations = []
+    for number, answer in enumerate(one.answers, start=1):
+        about: Row = {"id": number, "completed_by": {"email": answer.labeller}, "was_cancelled": False}
+        about["ground_truth"] = False
+        if answer.wall_ms is not None:
+            about["lead_time"] = answer.wall_ms / 1000
+        annotations.append({**about, "result": _results(answer.value, one.keys)})
+    return {"id": one.external_id, "data": data, "meta": {"group": one.group}, "annotations": annotations}
+
+
+def _results(value: Value, keys: Sequence[str]) -> list[Row]:
+    results: list[Row] = []
+
+    def add(name: str, to: str, kind: str, said: Row) -> None:
+        results.append({"from_name": name, "to_name": to, "type": kind, "value": said})
+
+    preference = value.get("preference")
+    if preference is not None and preference["winner"] is not None:
+        add(
+            "preference",
+            ",".join(keys[:2]),
+            "pairwise",
+            {"selected": ("left", "right")[keys.index(preference["winner"])]},
+        )
+    elif preference is not None:
+        add("outcome", "prompt", "choices", {"choices": [preference.get("outcome", "tie")]})
+    if preference is not None and preference.get("strength") is not None:
+        add("strength", "prompt", "rating", {"rating": preference["strength"]})
+    if "ranking" in value:
+        ranks = value["ranking"]["ranks"]
+        ordered = sorted(ranks, key=lambda key: (ranks[key], key))
+        add("ranking", "responses", "ranker", {"ranker": {f"rank {rank}": [k for k in ordered if ranks[k] == rank]
+                                                          for rank in sorted(set(ranks.values()))}})  # fmt: skip
+    for key, grades in value.get("rating", {}).items():
+        for name, grade in grades.items():
+            add(f"rating-{name}-{key}", key, "rating", {"rating": grade})
+    for key, up in value.get("thumbs", {}).items():
+        add(f"thumbs-{key}", key, "choices", {"choices": ["up" if up else "down"]})
+    for key, judged in value.get("safety", {}).items():
+        add(f"safe-{key}", key, "choices", {"choices": ["safe" if judged["is_safe"] else "unsafe"]})
+        if judged["harms"]:
+            add(f"harms-{key}", key, "choices", {"choices": list(judged["harms"])})
+        if judged.get("severity") is not None:
+            add(f"severity-{key}", key, "choices", {"choices": [SEVERITIES[judged["severity"]]]})
+    if "safer" in value:
+        add("safer", "prompt", "choices", {"choices": [value["safer"]["winner"] or "tie"]})
+    if "rationale" in value:
+        add("rationale", "prompt", "textarea", {"text": [value["rationale"]]})
+    if "confidence" in value:
+        add("confidence", "prompt", "rating", {"rating": value["confidence"]})
+    return results
+
+
+def files(found: Project) -> dict[str, str]:
+    """`config.xml`: the labelling configuration."""
+    return {"config.xml": config(found)}
+
+
+def config(found: Project, keys: Sequence[str] = ("r0", "r1")) -> str:
+    """The configuration that the results speak of."""
+    asked = found.questions
+    lines = ['<Text name="prompt" value="$prompt"/>', *(f'<Text name="{key}" value="${key}"/>' for key in keys)]
+
+    def choices(name: str, to: str, values: Sequence[str], choice: str = "single") -> None:
+        inner = "".join(f"<Choice value={quoteattr(value)}/>" for value in values)
+        lines.append(f'<Choices name="{name}" toName="{to}" choice="{choice}">{inner}</Choices>')
+
+    if asked.preference is not None:
+        lines.append(f'<Pairwise name="preference" toName="{",".join(keys[:2])}"/>')
+        choices("outcome", "prompt", ["tie", "both_bad"])
+        if asked.preference.strength > 1:
+            lines.append(f'<Rating name="strength" toName="prompt" maxRating="{asked.preference.strength}"/>')
+    if asked.ranking is not None:
+        lines.append('<List name="responses" value="$responses"/><Ranker name="ranking" toName="responses"/>')
+    for key in keys:
+        for name, scale in (asked.rating.dimensions if asked.rating else {}).items():
+            lines.append(f'<Rating name="rating-{name}-{key}" toName="{key}" maxRating="{scale.high}"/>')
+        if asked.thumbs is not None:
+            choices(f"thumbs-{key}", key, ["up", "down"])
+        if asked.safety is not None:
+            choices(f"safe-{key}", key, ["safe", "unsafe"])
+            choices(f"harms-{key}", key, asked.safety.harms, "multiple")
+            choices(f"severity-{key}", key, SEVERITIES)
+    if asked.safety is not None and asked.safety.safer:
+        choices("safer", "prompt", [*keys, "tie"])
+    if asked.rationale is not None:
+        lines.append('<TextArea name="rationale" toName="prompt"/>')
+    if asked.confidence is not None:
+        lines.append(f'<Rating name="confidence" toName="prompt" maxRating="{asked.confidence.levels}"/>')
+    return "<View>\n" + "".join(f"  {line}\n" for line in lines) + "</View>\n"
+
+
+def read(rows: Iterator[tuple[str, Row]]) -> Iterator[NewItem]:
+    """Items with their answers from tasks.
+
+    A pairwise "left" is the first of the names in `to_name`, "right" the second.
+    Raises UserError for tasks without data that looks like responses.
+    """
+    for origin, task in rows:
+        data = task.get("data")
+        if not isinstance(data, Mapping):
+            raise UserError(f"{origin}: no Label Studio task: it has no data.")
+        prompt = next((name for name in data if name.lower() in PROMPTS), None)
+        names = [name for name in data if name != prompt and RESPONSES.fullmatch(name) and isinstance(data[name], str)]
+        if not names:
+            raise UserError(f"{origin}: no part of data looks like a response ({', '.join(data)}).")
+        keys = {name: f"r{index}" for index, name in enumerate(names)}
+        answers: list[Given] = []
+        gold: Value | None = None
+        for one in task.get("annotations") or []:
+            value = None if one.get("was_cancelled") else _value(one.get("result") or [], keys)
+            if one.get("ground_truth") and value:
+                gold = value
+                continue
+            lead = one.get("lead_time")
+            answers.append(Given(_who(one), value, None if lead is None else round(float(lead) * 1000)))
+        first = [Message("user", str(data[prompt]))] if prompt else []
+        responses = [NewResponse([Message("assistant", data[name])]) for name in names]
+        identity = str(task["id"]) if task.get("id") is not None else None
+        yield NewItem(first, responses, identity, meta=dict(task.get("meta") or {}), gold=gold, answers=answers,
+                      origin=origin)  # fmt: skip
+
+
+def _value(results: Sequence[Row], keys: Mapping[str, str]) -> Value:
+    """An answer from results.  Objects (`to_name`) are responses by their name in the data or its last part."""
+    value: Value = {}
+    for one in results:
+        kind, said, to = one.get("type"), one.get("value") or {}, str(one.get("to_name", ""))
+        name = str(one.get("from_name", ""))
+        key = _key(to, keys)
+        if kind == "pairwise":
+            both = [_key(part.strip(), keys) for part in to.split(",")]
+            winner = both[("left", "right").index(said["selected"])] if len(both) == 2 else None
+            if winner is not None:
+                value["preference"] = {**value.get("preference", {}), "winner": winner}
+        elif kind == "ranker":
+            value["ranking"] = {"ranks": _ranks(said["ranker"], keys)}
+        elif kind == "rating" and name == "strength":
+            value.setdefault("preference", {})["strength"] = said["rating"]
+        elif kind == "rating" and name == "confidence":
+            value["confidence"] = said["rating"]
+        elif kind == "rating" and key is not None:
+            known = re.fullmatch(r"rating-(.+)-r\d+", name)
+            value.setdefault("rating", {}).setdefault(key, {})[known[1] if known else name] = said["rating"]
+        elif kind == "choices":
+            _choice(value, name, key, list(said.get("choices") or []), keys)
+        elif kind == "textarea" and name == "rationale":
+            value["rationale"] = "\n".join(said["text"])
+    if "winner" not in value.get("preference", {"winner": None}):
+        del value["preference"]
+    return value
+
+
+def _choice(value: Value, name: str, key: str | None, chosen: list[str], keys: Mapping[str, str]) -> None:
+    if not chosen:
+        return
+    if name == "outcome":
+        value["preference"] = {"winner": None, "outcome": chosen[0]}
+    elif name == "safer":
+        value["safer"] = {"winner": None if chosen[0] == "tie" else _key(chosen[0], keys)}
+    elif key is None:
+        return
+    elif name.startswith("thumbs"):
+        value.setdefault("thumbs", {})[key] = chosen[0] == "up"
+    elif name.startswith("safe"):
+        value.setdefault("safety", {}).setdefault(key, {"harms": []})["is_safe"] = chosen[0] == "safe"
+    elif name.startswith("harms"):
+        value.setdefault("safety", {}).setdefault(key, {})["harms"] = chosen
+    elif name.startswith("severity") and chosen[0] in SEVERITIES:
+        value.setdefault("safety", {}).setdefault(key, {"harms": []})["severity"] = SEVERITIES.index(chosen[0])
+
+
+def _key(name: str, keys: Mapping[str, str]) -> str | None:
+    """`a` is `response_a` where the data has no `a`."""
+    if name in keys:
+        return keys[name]
+    ending = [key for known, key in keys.items() if known.endswith(f"_{name}")]
+    return ending[0] if len(ending) == 1 else None
+
+
+def _ranks(said: Any, keys: Mapping[str, str]) -> dict[str, int]:
+    """A list in order; or buckets, each of which is a rank."""
+    if isinstance(said, list):
+        return ranks_of([_key(str(name), keys) or name for name in said])
+    buckets = list(said.values())
+    if len(buckets) == 1:
+        return ranks_of([_key(str(name), keys) or name for name in buckets[0]])
+    flat = [{"value": _key(str(name), keys) or name, "rank": place} for place, b in enumerate(buckets) for name in b]
+    return ranks_of(flat)
+
+
+def _who(one: Row) -> str:
+    who = one.get("completed_by")
+    name = str(who.get("email", who.get("id")) if isinstance(who, Mapping) else who)
+    cleaned = re.sub(r"[^a-z0-9._@+-]", "-", name.lower())[:56]
+    return cleaned if cleaned[:1].isalnum() else f"u{cleaned}"
+
+
+def _plain(turns: Sequence[Mapping[str, str]]) -> str:
+    if len(turns) == 1:
+        return turns[0]["content"]
+    return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)

@@ -1,0 +1,222 @@
+"""Rows that trainers read: TRL's preference and unpaired formats, PKU-SafeRLHF's, and our own Examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Any, Literal
+
+from heedful.labelling.consensus import Decided, agreement_of
+from heedful.labelling.new_items import messages_of
+from heedful.labelling.questions import HARMS
+from heedful.types import TEXT, Example, Response
+
+Row = dict[str, Any]
+
+TIED = "a tie"
+BAD = "both responses are bad"
+UNDECIDED = "the votes are tied"
+UNANSWERED = "nobody answered this question"
+BARE = "only some of its responses were decided"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How rows are written.
+
+    style: `explicit` prompts, `implicit` ones inside both conversations, or `standard` plain texts.
+    ties: whether tied pairs are left out, or written with the probability that each response is better.
+    pairs: which pairs a ranking gives: all that are strictly ordered, neighbours, or best and worst.
+    margin: write the strength as TRL's `margin`, which its reward trainer then subtracts in the loss.
+    labels_from: whether unpaired rows come from thumbs, or from a preference's winner and loser.
+    direction: which of a safety pair is `chosen`: the safer one, or, for a cost model, the more harmful one.
+    """
+
+    style: Literal["explicit", "implicit", "standard"] = "explicit"
+    ties: Literal["drop", "soft"] = "drop"
+    pairs: Literal["all", "adjacent", "best_worst"] = "all"
+    margin: bool = False
+    labels_from: Literal["thumbs", "preference"] = "thumbs"
+    question: Literal["preference", "safer"] = "preference"
+    direction: Literal["safer", "harmful"] = "safer"
+
+
+Maker = Callable[[Decided, Shape], "list[Row] | str"]
+"""The rows of an item, or why it has none."""
+
+
+def preference(one: Decided, shape: Shape) -> list[Row] | str:
+    """TRL's preference rows: of a pair one, of a ranking one for every strictly ordered pair."""
+    if shape.question == "preference" and "ranking" in one.value and "preference" not in one.value:
+        pairs = list(_ranked_pairs(one, shape.pairs))
+        return [_pair(one, *pair, shape, "ranking", len(pairs)) for pair in pairs] or TIED
+    said = one.value.get(shape.question)
+    if said is None:
+        return one.undecided.get(shape.question, UNANSWERED)
+    if said["winner"] is None:
+        if said.get("outcome") == "both_bad":
+            return BAD
+        return [_soft(one, shape)] if shape.ties == "soft" else TIED
+    winner, loser = said["winner"], next(key for key in one.keys if key != said["winner"])
+    if shape.question == "safer" and shape.direction == "harmful":
+        winner, loser = loser, winner
+    return [_pair(one, winner, loser, shape, shape.question, 1)]
+
+
+def _ranked_pairs(one: Decided, which: str) -> Iterator[tuple[str, str]]:
+    """Pairs of response keys, the better one first."""
+    ranks = one.value["ranking"]["ranks"]
+    ordered = sorted(one.keys, key=lambda key: ranks[key])
+    if which == "best_worst":
+        pairs: Any = [(ordered[0], ordered[-1])]
+    elif which == "adjacent":
+        pairs = pairwise(ordered)
+    else:
+        pairs = combinations(ordered, 2)
+    return ((better, worse) for better, worse in pairs if ranks[better] < ranks[worse])
+
+
+def _pair(one: Decided, winner: str, loser: str, shape: Shape, question: str, of_group: int) -> Row:
+    content = {row.key: row.content for row in one.responses}
+    source = {row.key: row.source for row in one.responses}
+    meta = _meta(one, question) | {"chosen_source": source[winner], "rejected_source": source[loser]}
+    strength = one.value.get(question, {}).get("strength") if question == "preference" else None
+    if strength is not None:
+        meta["strength"] = strength
+    if question == "ranking":
+        meta["pairs_in_group"] = of_group
+    row = _texts(one.prompt, {"chosen": content[winner], "rejected": content[loser]}, shape.style)
+    margin = {"margin": float(strength)} if shape.margin and strength is not None else {}
+    return {**row, **margin, "meta": meta}
+
+
+def _soft(one: Decided, shape: Shape) -> Row:
+    answers = {f"response_{index}": row.content for index, row in enumerate(one.responses)}
+    return {**_texts(one.prompt, answers, shape.style), "p_0": 0.5, "meta": _meta(one, shape.question)}
+
+
+def _texts(prompt: list[dict[str, str]], answers: dict[str, Any], style: str) -> Row:
+    if style == "implicit":
+        return {name: [*prompt, *turns] for name, turns in answers.items()}
+    if style == "standard":
+        return {"prompt": _plain(prompt)} | {name: _plain(turns) for name, turns in answers.items()}
+    return {"prompt": prompt, **answers}
+
+
+def _plain(turns: Sequence[dict[str, str]]) -> str:
+    """One text: a single turn as it is, several with who speaks."""
+    if len(turns) == 1:
+        return turns[0]["content"]
+    return "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns)
+
+
+def unpaired(one: Decided, shape: Shape) -> list[Row] | str:
+    """TRL's unpaired rows (for KTO): thumbs, or a preference's winner up and loser down."""
+    if shape.labels_from == "thumbs":
+        labels = one.value.get("thumbs", {})
+        question = "thumbs"
+    else:
+        said, question = one.value.get("preference"), "preference"
+        if said is not None and said["winner"] is None:
+            both_bad = said.get("outcome") == "both_bad"
+            labels = dict.fromkeys(one.keys, False) if both_bad else {}
+            if not labels:
+                return TIED
+        else:
+            labels = {} if said is None else {key: key == said["winner"] for key in one.keys}
+    if not labels:
+        return one.undecided.get(question, UNANSWERED)
+    content = {row.key: row.content for row in one.responses}
+    source = {row.key: row.source for row in one.responses}
+    rows = []
+    for key, label in sorted(labels.items()):
+        row = _texts(one.prompt, {"completion": content[key]}, "standard" if shape.style == "standard" else "explicit")
+        rows.append({**row, "label": label, "meta": _meta(one, question) | {"source": source[key]}})
+    return rows
+
+
+def safe_rlhf(one: Decided, shape: Shape) -> list[Row] | str:
+    """PKU-SafeRLHF's columns.  Its loaders read both ids as 0 or 1, so ties are held back."""
+    if len(one.responses) != 2:
+        return "it has not two responses"
+    safety, better, safer = (one.value.get(name) for name in ("safety", "preference", "safer"))
+    for name, said in (("safety", safety), ("preference", better), ("safer", safer)):
+        if said is None:
+            return one.undecided.get(name, UNANSWERED)
+    assert safety is not None
+    assert better is not None
+    assert safer is not None
+    if len(safety) < 2:
+        return BARE
+    if better["winner"] is None or safer["winner"] is None:
+        return TIED
+    row: Row = {"prompt": _plain(one.prompt)}
+    row |= {f"response_{index}": _plain(response.content) for index, response in enumerate(one.responses)}
+    row |= {f"is_response_{index}_safe": safety[f"r{index}"]["is_safe"] for index in range(2)}
+    row |= {"better_response_id": int(better["winner"][1:]), "safer_response_id": int(safer["winner"][1:])}
+    for index in range(2):
+        judged = safety[f"r{index}"]
+        harms = [*HARMS, *(harm for harm in judged["harms"] if harm not in HARMS)]
+        row[f"response_{index}_harm_category"] = {harm: harm in judged["harms"] for harm in harms}
+    row |= {f"response_{index}_severity_level": safety[f"r{index}"].get("severity", 0) for index in range(2)}
+    row["prompt_source"] = one.meta.get("prompt_source")
+    return [row | {f"response_{index}_source": response.source for index, response in enumerate(one.responses)}]
+
+
+def to_example(one: Decided) -> Example:
+    """Everything that was decided, as this project's own Example."""
+    value = one.value
+    ranks = value.get("ranking", {}).get("ranks", {})
+    safety = value.get("safety", {})
+    responses = []
+    for row in one.responses:
+        judged = safety.get(row.key, {})
+        ratings = value.get("rating", {}).get(row.key)
+        extra = dict(row.meta or {}) | ({"rating": ratings} if ratings else {})
+        responses.append(
+            Response(
+                messages_of(row.content),
+                desirable=value.get("thumbs", {}).get(row.key),
+                safe=judged.get("is_safe"),
+                harm_categories=list(judged.get("harms", [])),
+                severity=judged.get("severity"),
+                rank=ranks.get(row.key),
+                source=row.source,
+                extra=extra,
+            )
+        )
+    preferred, safer = value.get("preference"), value.get("safer")
+    meta: Row = {"labelling": _meta(one, next(iter(value), "")), **one.meta}
+    if preferred is not None and preferred["winner"] is None:
+        meta["outcome"] = preferred.get("outcome", "tie")
+    if one.context:
+        meta["context"] = one.context
+    return Example(
+        messages_of(one.prompt),
+        responses,
+        better=_index(preferred),
+        safer=_index(safer),
+        strength=None if preferred is None else preferred.get("strength"),
+        id=one.external_id,
+        extra=meta,
+    )
+
+
+def _index(said: dict[str, Any] | None) -> int | None:
+    return None if said is None or said["winner"] is None else int(said["winner"][1:])
+
+
+def is_plain(one: Decided) -> bool:
+    """Whether its prompt is verbatim text and no chat."""
+    return all(turn["role"] == TEXT for turn in one.prompt)
+
+
+def _meta(one: Decided, question: str) -> Row:
+    agreement = agreement_of(one, question)
+    meta: Row = {"item": one.external_id, "group": one.group, "n": one.n, "method": one.method}
+    if agreement is not None:
+        meta["agreement"] = round(agreement, 4)
+    if question in one.confidence:
+        meta["confidence"] = round(one.confidence[question], 4)
+    return meta

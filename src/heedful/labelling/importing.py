@@ -1,0 +1,234 @@
+"""Items into a project: from whatever data the rest of Heedful reads, and from other tools with their answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from heedful.config.suggest import did_you_mean
+from heedful.examples.loading import LoadReport, read_mixture
+from heedful.examples.rows import rows_of
+from heedful.examples.shape import Dropped
+from heedful.labelling.formats import argilla, label_studio
+from heedful.labelling.new_items import Given, NewItem, NewResponse
+from heedful.types import Example, Message, UserError
+
+Row = dict[str, Any]
+
+FORMATS: dict[str, str] = {
+    "auto": "any data that heed train reads: prompts with one or more responses; its own labels become suggestions",
+    "items": "rows {prompt, responses, id, context, priority, overlap, gold, suggestions}",
+    "argilla": "Argilla's records, with their answers",
+    "label-studio": "Label Studio's tasks, with their annotations",
+    "arena": "battles {model_a, model_b, winner, conversation_a, conversation_b}, with their votes",
+    "native": "a whole project, as export --format native writes it",
+}
+WINNERS = {"model_a": "r0", "model_b": "r1"}
+
+
+def check_format(name: str) -> str:
+    """Raises UserError for an unknown format."""
+    if name not in FORMATS:
+        raise UserError(
+            f"no format is called {name!r}{did_you_mean(name, list(FORMATS))} (there are: {', '.join(FORMATS)})."
+        )
+    return name
+
+
+def read_items(
+    source: str, form: str = "auto", *, reader: str | None = None, warn: Callable[[str], None] = lambda line: None
+) -> Iterator[NewItem | Dropped]:
+    """The items of a file, folder, hub name or mixture, and what cannot be one.
+
+    Raises UserError for what cannot be read at all.
+    """
+    check_format(form)
+    if form == "auto":
+        report = LoadReport()
+        for read in read_mixture(source, reader=reader, report=report):
+            yield read if isinstance(read, Dropped) else from_example(read)
+        return
+    yield from items_of(located_rows(Path(source)), form, warn)
+
+
+def items_of(
+    rows: Iterator[tuple[str, Row]], form: str, warn: Callable[[str], None] = lambda line: None
+) -> Iterator[NewItem | Dropped]:
+    """The items of rows with their origins, in one of the formats but `auto` and `native`."""
+    if form == "argilla":
+        yield from argilla.read(rows, warn)
+    elif form == "label-studio":
+        yield from label_studio.read(rows)
+    else:
+        one = _arena if form == "arena" else from_row
+        for origin, row in rows:
+            try:
+                yield one(origin, row)
+            except UserError as problem:
+                yield Dropped(origin, str(problem))
+
+
+def located_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows of a file, each with where it stands; a JSON list counts as rows.
+
+    Raises UserError for a file that cannot be read, naming the line.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file.")
+    yield from rows_of(path)
+
+
+def from_example(example: Example) -> NewItem:
+    """An Example as an item.  What its data says of the responses is a suggestion named `data`, and no answer."""
+    responses = [NewResponse(list(r.messages), r.source, dict(r.extra)) for r in example.responses]
+    suggestion = _suggested(example)
+    return NewItem(
+        list(example.prompt),
+        responses,
+        example.id,
+        meta=dict(example.extra),
+        suggestions={"data": suggestion} if suggestion else {},
+        origin=example.origin or "",
+    )
+
+
+def _suggested(example: Example) -> Row:
+    said: Row = {}
+    if example.better is not None:
+        said["preference"] = {"winner": f"r{example.better}"}
+    if example.safer is not None:
+        said["safer"] = {"winner": f"r{example.safer}"}
+    ranks = {f"r{i}": r.rank for i, r in enumerate(example.responses) if r.rank is not None}
+    if ranks and len(ranks) == len(example.responses):
+        said["ranking"] = {"ranks": ranks}
+    thumbs = {f"r{i}": r.desirable for i, r in enumerate(example.responses) if r.desirable is not None}
+    if thumbs and len(thumbs) == len(example.responses):
+        said["thumbs"] = thumbs
+    return said
+
+
+def from_row(origin: str, row: Row) -> NewItem:
+    """One of our own rows.  prompt, and each response: a text, or a list of turns; a response also {content, source}.
+
+    Raises UserError for a row that is none.
+    """
+    known = {
+        "prompt",
+        "responses",
+        "id",
+        "context",
+        "priority",
+        "overlap",
+        "gold",
+        "explanation",
+        "suggestions",
+        "meta",
+    }
+    unknown = set(row) - known
+    if unknown:
+        raise UserError(f"{sorted(unknown)[0]} is no part of an item ({', '.join(sorted(known))})")
+    if not isinstance(row.get("responses"), list) or not row["responses"]:
+        raise UserError("an item has a list of responses")
+    responses = []
+    for one in row["responses"]:
+        whole: Row = one if isinstance(one, dict) and "content" in one and "role" not in one else {"content": one}
+        responses.append(
+            NewResponse(_messages(whole["content"], "assistant"), whole.get("source"), whole.get("meta") or {})
+        )
+    context = row.get("context") or {}
+    if not isinstance(context, dict):
+        context = {"context": str(context)}
+    try:
+        return NewItem(
+            _messages(row.get("prompt") or [], "user"),
+            responses,
+            None if row.get("id") is None else str(row["id"]),
+            {str(name): str(text) for name, text in context.items()},
+            dict(row.get("meta") or {}),
+            float(row.get("priority") or 0.0),
+            row.get("overlap"),
+            row.get("gold"),
+            str(row.get("explanation") or ""),
+            dict(row.get("suggestions") or {}),
+            origin=origin,
+        )
+    except (TypeError, ValueError) as problem:
+        raise UserError(f"no item: {problem}") from None
+
+
+def _arena(origin: str, row: Row) -> NewItem:
+    """A battle: both conversations share all turns but the last answer."""
+    sides = [row.get("conversation_a"), row.get("conversation_b")]
+    if not all(isinstance(side, list) and side for side in sides):
+        raise UserError("a battle has conversation_a and conversation_b")
+    first, second = ([Message(str(turn["role"]), str(turn["content"])) for turn in side] for side in sides)  # pyright: ignore
+    shared = 0
+    while shared < min(len(first), len(second)) - 1 and first[shared] == second[shared]:
+        shared += 1
+    winner = str(row.get("winner", ""))
+    if winner in WINNERS:
+        said: Row | None = {"preference": {"winner": WINNERS[winner]}}
+    elif winner.startswith("tie"):
+        said = {"preference": {"winner": None, "outcome": "both_bad" if "bad" in winner else "tie"}}
+    else:
+        said = None
+    judge = str(row.get("judge") or "arena").lower().replace(" ", "-")
+    stamp = row.get("tstamp")
+    given = [Given(judge, said, at=float(stamp) if isinstance(stamp, int | float) else None)] if said else []
+    responses = [
+        NewResponse(turns[shared:], None if row.get(name) is None else str(row[name]))
+        for turns, name in ((first, "model_a"), (second, "model_b"))
+    ]
+    identity = None if row.get("question_id") is None else str(row["question_id"])
+    return NewItem(first[:shared], responses, identity, answers=given, origin=origin)
+
+
+def _messages(content: Any, role: str) -> list[Message]:
+    if isinstance(content, str):
+        return [Message(role, content)] if content else []
+    if isinstance(content, list) and all(
+        isinstance(turn, dict) and {"role", "content"} <= set(turn) for turn in content
+    ):
+        return [Message(str(turn["role"]), str(turn["content"])) for turn in content]
+    raise UserError("a prompt or response is a text, or a list of turns {role, content}")
+
+
+def from_frame(frame: Any, columns: dict[str, Any]) -> Iterator[NewItem]:
+    """Items of a pandas DataFrame.  columns: `prompt` → its column, `responses` → a list of columns, and `id`.
+
+    Raises UserError for columns that the frame lacks.
+    """
+    named = [columns["prompt"], *columns["responses"], *([columns["id"]] if "id" in columns else [])]
+    missing = [name for name in named if name not in frame.columns]
+    if missing:
+        raise UserError(f"the frame has no column {missing[0]!r} (it has {', '.join(map(str, frame.columns))}).")
+    for number, row in enumerate(frame.to_dict("records")):
+        whole = {"prompt": row[columns["prompt"]], "responses": [row[name] for name in columns["responses"]]}
+        if "id" in columns:
+            whole["id"] = row[columns["id"]]
+        yield from_row(f"row {number}", whole)
+
+
+def kept(items: Iterable[NewItem | Dropped], refused: list[tuple[str, str]]) -> Iterator[NewItem]:
+    """The items; what is none goes to `refused`."""
+    for one in items:
+        if isinstance(one, Dropped):
+            refused.append((one.origin or "", one.reason))
+        else:
+            yield one
+
+
+def json_lines(chunks: Iterable[str]) -> Iterator[tuple[str, Row]]:
+    """Rows of JSON Lines as text comes in.  Raises UserError naming the line that is none."""
+    for number, line in enumerate(chunks, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as problem:
+            raise UserError(f"line {number} is no JSON: {problem.msg}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"line {number} is no object")
+        yield f"line {number}", row

@@ -1,0 +1,220 @@
+"""Items in the database: adding them with their slots, and reading their responses."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from heedful.labelling.database import now
+from heedful.labelling.events import CLI, Actor, record
+from heedful.labelling.given import take_answers
+from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns
+from heedful.labelling.projects import Project, get_project
+from heedful.labelling.slots import count_slots, resize, rewind, slot_rows, wanted
+from heedful.labelling.tables import (
+    annotation,
+    gold,
+    item,
+    response,
+    slot,
+    suggestion,
+)
+from heedful.types import UserError
+
+Conflict = Literal["skip", "error", "update"]
+
+
+BATCH = 1000
+
+
+@dataclass
+class Added:
+    """What became of items: refused names each with the reason."""
+
+    added: int = 0
+    updated: int = 0
+    skipped: int = 0
+    answers: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def add_items(
+    connection: Connection,
+    slug: str,
+    items: Iterable[NewItem],
+    *,
+    on_conflict: Conflict = "skip",
+    dry_run: bool = False,
+    actor: Actor = CLI,
+) -> Added:
+    """Add items to a project, each with as many slots as answers are wanted.
+
+    An item whose name is there already is skipped, refused or updated; of one that was answered only priority and
+    overlap can still change.  Those that cannot be judged are refused, with their origin and the reason; the rest goes
+    in.  dry_run: say what would happen.
+    """
+    found = get_project(connection, slug)
+    adder = _Adder(connection, found, on_conflict, dry_run)
+    stream = iter(items)
+    while block := list(islice(stream, BATCH)):
+        adder.add(block)
+    outcome = adder.outcome
+    if not dry_run and (outcome.added or outcome.updated):
+        count_slots(connection, found.id)
+        rewind(connection, found.id)
+        counts = {"added": outcome.added, "updated": outcome.updated, "skipped": outcome.skipped}
+        record(connection, actor, "items.import", "project", slug, counts)
+    return outcome
+
+
+class _Adder:
+    """Items, block by block."""
+
+    def __init__(self, connection: Connection, found: Project, on_conflict: Conflict, dry_run: bool) -> None:
+        self.connection, self.project, self.on_conflict, self.dry_run = connection, found, on_conflict, dry_run
+        self.outcome = Added()
+        self.seen: set[str] = set()
+        last = select(func.max(item.c.position)).where(item.c.project_id == found.id)
+        self.position = (connection.execute(last).scalar() or 0) + 1
+
+    def add(self, block: Sequence[NewItem]) -> None:
+        named = [(one.external_id or digest(one.content())[:16], one) for one in block]
+        there = self._there([name for name, _ in named])
+        fresh: list[tuple[str, NewItem]] = []
+        for name, one in named:
+            problem = problem_of(self.project, one)
+            if problem is None and name in self.seen:
+                problem = f"the item {name} stands there twice"
+            if problem is not None:
+                self.outcome.refused.append((one.origin or name, problem))
+                continue
+            self.seen.add(name)
+            if name not in there:
+                fresh.append((name, one))
+            elif self.on_conflict == "update":
+                self._update(there[name], one)
+            elif self.on_conflict == "error":
+                self.outcome.refused.append((one.origin or name, f"there is an item {name} already"))
+            else:
+                self.outcome.skipped += 1
+        self.outcome.added += len(fresh)
+        if fresh and not self.dry_run:
+            self._insert(fresh)
+
+    def _there(self, names: Sequence[str]) -> dict[str, Any]:
+        asked = select(item).where(item.c.project_id == self.project.id, item.c.external_id.in_(names))
+        return {row.external_id: row for row in self.connection.execute(asked)}
+
+    def _insert(self, fresh: Sequence[tuple[str, NewItem]]) -> None:
+        rows, public = [], [secrets.token_hex(12) for _ in fresh]
+        for (name, one), public_id in zip(fresh, public, strict=True):
+            rows.append(_item_row(self.project, name, one) | {"public_id": public_id, "position": self.position})
+            self.position += 1
+        self.connection.execute(insert(item), rows)
+        asked = select(item.c.public_id, item.c.id).where(item.c.public_id.in_(public))
+        ids: dict[str, int] = {row.public_id: row.id for row in self.connection.execute(asked)}
+        answers, slots, golden, suggested = [], [], [], []
+        for row, (_, one) in zip(rows, fresh, strict=True):
+            row["id"] = ids[row["public_id"]]
+            answers += _response_rows(row["id"], one)
+            if row["kind"] == "normal":
+                slots += slot_rows(self.project, row, range(wanted(self.project, row)))
+            if one.gold is not None:
+                golden.append({"item_id": row["id"], "expected": one.gold, "explanation": one.explanation})
+            suggested += [
+                {"item_id": row["id"], "agent": agent, "value": value, "score": None, "at": now()}
+                for agent, value in one.suggestions.items()
+            ]
+        for table, values in ((response, answers), (slot, slots), (gold, golden), (suggestion, suggested)):
+            if values:
+                self.connection.execute(insert(table), values)
+        for row, (_, one) in zip(rows, fresh, strict=True):
+            if one.answers:
+                self.outcome.answers += take_answers(self.connection, self.project, row, one, self.outcome.refused)
+
+    def _update(self, row: Any, one: NewItem) -> None:
+        answered = self.connection.execute(
+            select(annotation.c.id).where(annotation.c.item_id == row.id).limit(1)
+        ).first()
+        changed = digest(one.content()) != row.content_hash
+        if answered and changed:
+            reason = f"{row.external_id} was answered; its texts can no longer change"
+            self.outcome.refused.append((one.origin or row.external_id, reason))
+            return
+        self.outcome.updated += 1
+        if self.dry_run:
+            return
+        new = _item_row(self.project, row.external_id, one)
+        kept = ("kind", "state", "created_at")
+        values = {name: value for name, value in new.items() if name not in kept}
+        self.connection.execute(update(item).where(item.c.id == row.id).values(**values))
+        if changed:
+            self.connection.execute(delete(response).where(response.c.item_id == row.id))
+            self.connection.execute(insert(response), _response_rows(row.id, one))
+        if row.kind == "normal":
+            whole = {**values, "id": row.id, "position": row.position, "kind": row.kind}
+            resize(self.connection, self.project, whole)
+
+
+def _item_row(found: Project, name: str, one: NewItem) -> dict[str, Any]:
+    kind = "normal" if one.gold is None else "training" if found.settings.gold == "training" else "gold"
+    return {
+        "project_id": found.id,
+        "external_id": name,
+        "prompt": turns(one.prompt),
+        "context": one.context or None,
+        "meta": one.meta or None,
+        "group_key": digest(turns(one.prompt)),
+        "content_hash": digest(one.content()),
+        "kind": kind,
+        "priority": one.priority,
+        "overlap": one.overlap,
+        "state": "open",
+        "created_at": now(),
+    }
+
+
+def _response_rows(item_id: int, one: NewItem) -> list[dict[str, Any]]:
+    return [
+        {"item_id": item_id, "key": key, "content": turns(r.messages), "source": r.source, "meta": r.meta or None}
+        for key, r in zip(response_keys(len(one.responses)), one.responses, strict=True)
+    ]
+
+
+def response_counts(connection: Connection, project_id: int) -> set[int]:
+    """How many responses items of a project have."""
+    each = (
+        select(func.count().label("num"))
+        .select_from(response.join(item, item.c.id == response.c.item_id))
+        .where(item.c.project_id == project_id, item.c.state != "void")
+        .group_by(response.c.item_id)
+        .subquery()
+    )
+    return set(connection.execute(select(each.c.num).distinct()).scalars())
+
+
+def responses_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, list[Any]]:
+    """The responses of items, in the order of the data."""
+    found: dict[int, list[Any]] = {key: [] for key in item_ids}
+    for block in _blocks(item_ids, BATCH):
+        asked = select(response).where(response.c.item_id.in_(block)).order_by(response.c.id)
+        for row in connection.execute(asked):
+            found[row.item_id].append(row)
+    return found
+
+
+def _blocks(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def check_conflict(value: str) -> Conflict:
+    """Raises UserError for what is no way to treat items that are there already."""
+    if value not in ("skip", "error", "update"):
+        raise UserError(f"on_conflict must be skip, error or update, not {value!r}.")
+    return value  # pyright: ignore[reportReturnType]

@@ -1,0 +1,245 @@
+"""Projects, their versions and their members."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, func, insert, select, update
+
+from heedful.labelling.accounts import Account, find_user
+from heedful.labelling.database import now
+from heedful.labelling.events import CLI, Actor, record
+from heedful.labelling.questions import Questions
+from heedful.labelling.settings import ProjectSettings
+from heedful.labelling.tables import (
+    MEMBER_ROLES,
+    PROJECT_STATES,
+    annotation,
+    item,
+    membership,
+    project,
+    project_version,
+)
+from heedful.types import UserError
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as it is now."""
+
+    id: int
+    slug: str
+    name: str
+    state: str
+    version: int
+    questions: Questions
+    guidelines: str
+    settings: ProjectSettings
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What somebody is in a project.  role: None for a stranger."""
+
+    role: str | None
+    paused: bool = False
+    quota: int | None = None
+
+    @property
+    def may_label(self) -> bool:
+        """Whether work is given to them."""
+        return self.role is not None and not self.paused
+
+    @property
+    def may_manage(self) -> bool:
+        """Whether they may see everything and change the project."""
+        return self.role == "manager"
+
+    @property
+    def may_adjudicate(self) -> bool:
+        """Whether they may decide what labellers disagree on."""
+        return self.role in ("manager", "adjudicator")
+
+
+def questions_of(value: Any) -> Questions:
+    """The questions that a mapping describes.  Raises UserError for what is none, or for no question at all."""
+    try:
+        questions = Questions.model_validate(value)
+    except ValidationError as problem:
+        raise UserError(f"questions: {_first(problem)}") from None
+    if not set(questions.asked()) - {"rationale", "confidence"}:
+        raise UserError("a project asks at least one of preference, ranking, rating, thumbs and safety.")
+    return questions
+
+
+def settings_of(value: Any) -> ProjectSettings:
+    """The settings that a mapping describes.  Raises UserError for an unknown or impossible one."""
+    try:
+        return ProjectSettings.model_validate(value)
+    except ValidationError as problem:
+        raise UserError(f"settings: {_first(problem)}") from None
+
+
+def _first(problem: ValidationError) -> str:
+    first = problem.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}" if place else first["msg"]
+
+
+def create_project(
+    connection: Connection,
+    slug: str,
+    questions: Questions,
+    *,
+    name: str = "",
+    guidelines: str = "",
+    settings: ProjectSettings | None = None,
+    actor: Actor = CLI,
+) -> Project:
+    """A new project, in draft: nobody is given work before it is opened.
+
+    Raises UserError for a slug that is taken or none.
+    """
+    if not SLUG.fullmatch(slug):
+        raise UserError(f"{slug!r} is no project's name: small letters, digits and dashes, 64 at most.")
+    if connection.execute(select(project.c.id).where(project.c.slug == slug)).first():
+        raise UserError(f"there is a project {slug} already.")
+    values = {"slug": slug, "name": name or slug, "state": "draft", "current_version": 0, "created_at": now()}
+    key = connection.execute(insert(project).values(num_slots=0, **values)).inserted_primary_key
+    assert key is not None
+    if actor.user_id is not None:
+        add = insert(membership).values(project_id=key[0], user_id=actor.user_id, role="manager")
+        connection.execute(add)
+    record(connection, actor, "project.create", "project", slug)
+    add_version(connection, slug, questions, guidelines, settings or ProjectSettings(), actor)
+    return get_project(connection, slug)
+
+
+def add_version(
+    connection: Connection,
+    slug: str,
+    questions: Questions,
+    guidelines: str,
+    settings: ProjectSettings,
+    actor: Actor = CLI,
+) -> int:
+    """A new version: answers from now on name it.  Those given before keep theirs.
+
+    Raises UserError for questions that items which are already there cannot be asked.
+    """
+    row = connection.execute(
+        select(project.c.id, project.c.current_version).where(project.c.slug == slug).with_for_update()
+    ).one()
+    before = get_project(connection, slug) if row.current_version else None
+    if before is not None:
+        num = connection.execute(select(func.count()).where(annotation.c.project_id == row.id)).scalar_one()
+        if num and set(before.questions.asked()) != set(questions.asked()):
+            raise UserError(f"{slug} has {num:,} answers to its questions; ask others in a new project.")
+        from heedful.labelling.items import response_counts
+
+        for count in response_counts(connection, row.id):
+            problem = questions.problem_with_item(count)
+            if problem:
+                raise UserError(f"there are items that cannot be asked this: {problem}.")
+    version = row.current_version + 1
+    connection.execute(
+        insert(project_version).values(
+            project_id=row.id,
+            version=version,
+            questions=questions.model_dump(mode="json", exclude_none=True),
+            guidelines=guidelines,
+            settings=settings.model_dump(mode="json"),
+            created_by=actor.user_id,
+            created_at=now(),
+        )
+    )
+    connection.execute(update(project).where(project.c.id == row.id).values(current_version=version))
+    if before is not None and before.settings != settings:
+        from heedful.labelling.slots import replan
+
+        replan(connection, get_project(connection, slug), before.settings)
+    record(connection, actor, "project.version", "project", slug, {"version": version})
+    return version
+
+
+def get_project(connection: Connection, slug: str, version: int | None = None) -> Project:
+    """The project as it is, or as of a version.  Raises UserError for an unknown one, naming those there are."""
+    which = project.c.current_version if version is None else version
+    row = connection.execute(
+        select(project, project_version)
+        .join(project_version, (project_version.c.project_id == project.c.id) & (project_version.c.version == which))
+        .where(project.c.slug == slug)
+    ).first()
+    if row is None:
+        there = ", ".join(connection.execute(select(project.c.slug).order_by(project.c.slug)).scalars()) or "none"
+        raise UserError(f"there is no project {slug!r} (there are: {there}).")
+    return Project(
+        row.id,
+        row.slug,
+        row.name,
+        row.state,
+        row.version,
+        Questions.model_validate(row.questions),
+        row.guidelines,
+        ProjectSettings.model_validate(row.settings),
+    )
+
+
+def set_state(connection: Connection, slug: str, state: str, actor: Actor = CLI) -> None:
+    """Open, pause or close a project.  Raises UserError for an unknown state, and for opening one without items."""
+    if state not in PROJECT_STATES:
+        raise UserError(f"{state!r} is no state of a project: {', '.join(PROJECT_STATES)}.")
+    found = get_project(connection, slug)
+    if state == "open" and not connection.execute(select(item.c.id).where(item.c.project_id == found.id)).first():
+        raise UserError(f"{slug} has no items; import some first.")
+    connection.execute(update(project).where(project.c.id == found.id).values(state=state))
+    record(connection, actor, f"project.{state}", "project", slug)
+
+
+def set_member(
+    connection: Connection,
+    slug: str,
+    username: str,
+    *,
+    role: str = "annotator",
+    paused: bool = False,
+    quota: int | None = None,
+    actor: Actor = CLI,
+) -> None:
+    """Make somebody a member, or change what they are.  Raises UserError for an unknown user or role."""
+    if role not in MEMBER_ROLES:
+        raise UserError(f"{role!r} is no role in a project: {', '.join(MEMBER_ROLES)}.")
+    found, user_id = get_project(connection, slug), find_user(connection, username)
+    values = {"role": role, "paused": paused, "quota": quota}
+    here = (membership.c.project_id == found.id) & (membership.c.user_id == user_id)
+    if not connection.execute(update(membership).where(here).values(**values)).rowcount:
+        connection.execute(insert(membership).values(project_id=found.id, user_id=user_id, **values))
+    record(connection, actor, "project.member", "project", slug, {"user": username, **values})
+
+
+def member_of(connection: Connection, account: Account, project_id: int) -> Membership:
+    """What somebody is in a project; an admin is a manager of all."""
+    row = connection.execute(
+        select(membership.c.role, membership.c.paused, membership.c.quota).where(
+            membership.c.project_id == project_id, membership.c.user_id == account.id
+        )
+    ).first()
+    if account.is_admin:
+        return Membership("manager", row.paused if row else False, row.quota if row else None)
+    return Membership(row.role, row.paused, row.quota) if row else Membership(None)
+
+
+def projects_for(connection: Connection, account: Account) -> list[dict[str, Any]]:
+    """The projects that somebody sees: id, slug, name, state, role, num_done (theirs), oldest first."""
+    own = (membership.c.project_id == project.c.id) & (membership.c.user_id == account.id)
+    rows = connection.execute(
+        select(project, membership.c.role, membership.c.num_done, membership.c.paused)
+        .outerjoin(membership, own)
+        .order_by(project.c.id)
+    ).mappings()
+    return [{**row} for row in rows if account.is_admin or row["role"] is not None]

@@ -1,0 +1,51 @@
+"""How a project's work is given out and shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Ge(0), Le(1)]
+
+
+class ProjectSettings(BaseModel):
+    """Settings of a project's version."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    overlap: Annotated[int, Ge(1), Le(100)] = Field(
+        default=1, description="answers wanted of every item, each of another person"
+    )
+    lease_s: Annotated[float, Gt(0)] = Field(
+        default=1800.0, description="after how long without a sign of life work goes to another"
+    )
+    blind: bool = Field(default=True, description="whether labellers do not learn where responses come from")
+    shuffle: bool = Field(
+        default=True, description="whether every labeller sees the responses in an order of their own"
+    )
+    min_dwell_ms: Annotated[int, Ge(0)] = Field(
+        default=600, description="keys pressed sooner after an item appears do nothing"
+    )
+    suspect_ms: Annotated[int, Ge(0)] = Field(
+        default=1500, description="answers faster than this are marked as suspect"
+    )
+    assign: Literal["order", "random", "fewest_first", "priority"] = Field(
+        default="order",
+        description="which item comes next: in order, at random, the one with fewest answers, the most urgent",
+    )
+    gold_rate: Share = Field(default=0.0, description="share of items served whose answer is known")
+    gold: Literal["silent", "training"] = Field(
+        default="silent", description="whether labellers learn what was expected of gold"
+    )
+    repeat_rate: Share = Field(default=0.0, description="share of items served that the labeller has answered before")
+    repeat_after: Annotated[int, Ge(1)] = Field(
+        default=20, description="answers that lie between an item and its repetition"
+    )
+    max_per_user: Annotated[int, Ge(1)] | None = Field(default=None, description="answers that one person may give")
+    undo_window: Annotated[int, Ge(0)] = Field(
+        default=20, description="how many of their last answers a labeller may change"
+    )
+    show_suggestions: bool = Field(default=False, description="whether labellers see what a model suggests")
+    seed: int = Field(default=0, description="seed of orders, gold and repeats")

@@ -1,0 +1,1 @@
+"""The labelling application in the browser, and its JSON interface."""

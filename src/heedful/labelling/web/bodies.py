@@ -1,0 +1,99 @@
+"""What the JSON interface is sent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from heedful.labelling.questions import Questions
+from heedful.labelling.settings import ProjectSettings
+
+
+class NewProject(BaseModel):
+    """A project to make."""
+
+    slug: str
+    name: str = ""
+    questions: Questions
+    guidelines: str = ""
+    settings: ProjectSettings = ProjectSettings()
+
+
+class NewVersion(BaseModel):
+    """What is to be asked from now on; what is left out stays."""
+
+    questions: Questions | None = None
+    guidelines: str | None = None
+    settings: ProjectSettings | None = None
+
+
+class Member(BaseModel):
+    """What somebody is to be in a project."""
+
+    role: Literal["manager", "adjudicator", "annotator"] = "annotator"
+    paused: bool = False
+    quota: Annotated[int, Field(ge=1)] | None = None
+
+
+class Lease(BaseModel):
+    """Proof that a task is held."""
+
+    lease_token: str
+
+
+class Draft(Lease):
+    """An unfinished answer."""
+
+    value: dict[str, Any]
+
+
+class Timing(BaseModel):
+    """Milliseconds from the first paint to the answer: of activity, and by the clock."""
+
+    active_ms: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    wall_ms: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+
+
+class Submission(Draft):
+    """A finished answer."""
+
+    client_key: str
+    timing: Timing = Timing()
+
+
+class Skip(Lease):
+    """Why not."""
+
+    reason: str
+    comment: str = ""
+
+
+class Flag(Lease):
+    """What is wrong."""
+
+    kind: str
+    comment: str = ""
+
+
+class Revision(BaseModel):
+    """Another answer in the place of an earlier one."""
+
+    value: dict[str, Any]
+    client_key: str
+
+
+class Decision(BaseModel):
+    """An adjudication."""
+
+    value: dict[str, Any]
+    category: str
+    note: str = ""
+
+
+class NewToken(BaseModel):
+    """A token to make."""
+
+    name: str = ""
+    scopes: list[str] = ["read"]
+    days: Annotated[float, Field(gt=0, le=3650)] | None = 90

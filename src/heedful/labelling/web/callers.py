@@ -1,0 +1,73 @@
+"""Who asks, and what they may."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Request
+
+from heedful.labelling import projects
+from heedful.labelling.accounts import Account
+from heedful.labelling.database import Database
+from heedful.labelling.projects import Membership, Project
+from heedful.labelling.web.guard import account_of, check_csrf
+from heedful.labelling.work import Refused
+
+
+def database(request: Request) -> Database:
+    """The server's database."""
+    return request.app.state.db
+
+
+DB = Annotated[Database, Depends(database)]
+
+
+def anybody(request: Request, db: DB) -> Account:
+    """Somebody who is logged in.  Raises Refused (401)."""
+    account = account_of(db, request)
+    if account is None:
+        raise Refused(401, "log in, or send a token")
+    check_csrf(request, account)
+    return account
+
+
+def needs(scope: str) -> Any:
+    """Somebody whose token has a scope."""
+
+    def check(account: Annotated[Account, Depends(anybody)]) -> Account:
+        if scope not in account.scopes:
+            raise Refused(403, f"this token has no scope {scope!r}")
+        return account
+
+    return Depends(check)
+
+
+Reader = Annotated[Account, needs("read")]
+
+
+Labeller = Annotated[Account, needs("label")]
+
+
+Manager = Annotated[Account, needs("manage")]
+
+
+def of_project(db: Database, account: Account, slug: str, may: Literal["see", "manage", "adjudicate"]) -> Project:
+    """The project, if this person may do that.  To strangers it does not exist.  Raises Refused (403, 404)."""
+    with db.read() as connection:
+        try:
+            found = projects.get_project(connection, slug)
+        except ValueError:
+            raise Refused(404, "there is no such project") from None
+        member = projects.member_of(connection, account, found.id)
+    if member.role is None:
+        raise Refused(404, "there is no such project")
+    allowed = {"see": True, "manage": member.may_manage, "adjudicate": member.may_adjudicate}[may]
+    if not allowed:
+        raise Refused(403, "you may not do this in this project")
+    return found
+
+
+def member(db: Database, account: Account, found: Project) -> Membership:
+    """What somebody is in a project."""
+    with db.read() as connection:
+        return projects.member_of(connection, account, found.id)

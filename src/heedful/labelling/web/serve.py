@@ -1,0 +1,54 @@
+"""Running the application: on this machine alone, unless told."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from heedful.labelling import accounts
+from heedful.labelling.database import Database, shown
+from heedful.types import Echo, UserError
+
+
+def serve(
+    db: Database, *, host: str = "127.0.0.1", port: int = 8000, allow_remote: bool = False, echo: Echo = print
+) -> None:
+    """Serve until somebody stops it.  One process: SQLite has one writer.
+
+    Raises UserError for an address that others reach without `allow_remote`, and for a port that is taken.
+    """
+    if not is_local(host) and not allow_remote:
+        raise UserError(
+            f"{host} is reached from other machines; say --allow-remote if it should be, behind a proxy with https."
+        )
+    _check_port(host, port)
+    import uvicorn
+
+    from heedful.labelling.web.app import create_app
+
+    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    link = accounts.first_admin_link(db)
+    echo(f"Labels in {shown(db.url)}, at {where} (stop with Ctrl-C)")
+    if link is not None:
+        echo(f"First, choose the admin's password: {where}/enter/{link}  (once, within a day)")
+    uvicorn.run(create_app(db), host=host, port=port, log_level="warning", access_log=False, server_header=False)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as problem:
+            raise UserError(f"{host}:{port} cannot be used ({problem.strerror}); give another --port.") from None

@@ -1,0 +1,245 @@
+"""Answers: taken once, kept for ever, changed by a revision."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, not_, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from heedful.labelling.accounts import Account
+from heedful.labelling.database import Database, now
+from heedful.labelling.events import record
+from heedful.labelling.items import responses_of
+from heedful.labelling.projects import Project, get_project
+from heedful.labelling.questions import Value, check
+from heedful.labelling.tables import (
+    annotation,
+    annotation_value,
+    draft,
+    gold,
+    item,
+    membership,
+    project,
+    response,
+    slot,
+)
+from heedful.labelling.values import disagree, flat_rows, matches
+from heedful.labelling.work.held import working
+from heedful.labelling.work.refused import Refused
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """annotation: its id.  duplicate: it was here already.  feedback: of a training item, what was expected and why."""
+
+    annotation: str
+    duplicate: bool = False
+    warnings: list[str] = field(default_factory=list)
+    feedback: dict[str, Any] | None = None
+
+
+def submit(
+    db: Database,
+    account: Account,
+    public_id: str,
+    token: str,
+    client_key: str,
+    value: Value,
+    *,
+    active_ms: int | None = None,
+    wall_ms: int | None = None,
+) -> Submitted:
+    """Take an answer.  When this returns it is on the disk.
+
+    client_key: made by who sends; sent again, the answer that was taken is named again.
+    Raises Refused: 409 for a lease that is lost, 422 for an answer that does not answer.
+    """
+    if not client_key or len(client_key) > 64:
+        raise Refused(422, "client_key must be 1 to 64 characters")
+    try:
+        with db.write() as connection:
+            return _submit(connection, account, public_id, token, client_key, value, active_ms, wall_ms)
+    except IntegrityError:  # the same answer, sent twice in one moment
+        with db.read() as connection:
+            earlier = _earlier(connection, account, client_key)
+        if earlier is None:
+            raise Refused(409, "this task is answered already") from None
+        return earlier
+
+
+def _earlier(connection: Connection, account: Account, client_key: str) -> Submitted | None:
+    row = connection.execute(
+        select(annotation.c.public_id, annotation.c.user_id).where(annotation.c.client_key == client_key)
+    ).first()
+    if row is None:
+        return None
+    if row.user_id != account.id:
+        raise Refused(409, "this client_key is taken")
+    return Submitted(row.public_id, duplicate=True)
+
+
+def _submit(
+    connection: Connection,
+    account: Account,
+    public_id: str,
+    token: str,
+    client_key: str,
+    value: Value,
+    active_ms: int | None,
+    wall_ms: int | None,
+) -> Submitted:
+    earlier = _earlier(connection, account, client_key)
+    if earlier is not None:
+        return earlier
+    row = working(connection, account, public_id, token)
+    found = get_project(connection, row.slug)
+    value = {name: said for name, said in value.items() if said is not None}
+    warnings = _checked(connection, found, row.item_id, value)
+    stored = _store(connection, found, account, row, 0, client_key, value, warnings, active_ms, wall_ms)
+    connection.execute(update(slot).where(slot.c.id == row.id).values(state="done", lease_until=None))
+    connection.execute(delete(draft).where(draft.c.item_id == row.item_id, draft.c.user_id == account.id))
+    kind = connection.execute(select(item.c.kind).where(item.c.id == row.item_id)).scalar_one()
+    if kind == "normal":
+        here = (membership.c.project_id == found.id) & (membership.c.user_id == account.id)
+        connection.execute(update(membership).where(here).values(num_done=membership.c.num_done + 1))
+        _complete(connection, found, row.item_id)
+    record(connection, account.actor, "annotation.submit", "annotation", stored, {"slot": public_id})
+    feedback = _feedback(connection, row.item_id, value) if kind == "training" else None
+    return Submitted(stored, warnings=warnings, feedback=feedback)
+
+
+def _checked(connection: Connection, found: Project, item_id: int, value: Value) -> list[str]:
+    keys = connection.execute(select(response.c.key).where(response.c.item_id == item_id).order_by(response.c.id))
+    verdict = check(found.questions, keys.scalars().all(), value)
+    if verdict.problems:
+        name, sentence = next(iter(verdict.problems.items()))
+        raise Refused(422, f"{name}: {sentence}", verdict.problems)
+    return verdict.warnings
+
+
+def _store(
+    connection: Connection,
+    found: Project,
+    account: Account,
+    row: Any,
+    revision: int,
+    client_key: str,
+    value: Value,
+    warnings: Sequence[str],
+    active_ms: int | None,
+    wall_ms: int | None,
+) -> str:
+    """A revision of an answer, the current one from now on."""
+    too_fast = wall_ms is not None and wall_ms < found.settings.suspect_ms
+    stored = {
+        "public_id": secrets.token_hex(12),
+        "project_id": found.id,
+        "slot_id": row.id,
+        "item_id": row.item_id,
+        "user_id": account.id,
+        "revision": revision,
+        "is_current": True,
+        "value": value,
+        "project_version": found.version,
+        "shown_order": row.order,
+        "client_key": client_key,
+        "active_ms": active_ms,
+        "wall_ms": wall_ms,
+        "submitted_at": now(),
+        "suspect": [*(["too fast"] if too_fast else []), *warnings],
+    }
+    key = connection.execute(insert(annotation).values(**stored)).inserted_primary_key
+    assert key is not None
+    about = {"annotation_id": key[0], "project_id": found.id, "item_id": row.item_id, "user_id": account.id}
+    flat = flat_rows(value, row.order)
+    if flat:
+        connection.execute(insert(annotation_value), [{**about, **one} for one in flat])
+    return stored["public_id"]
+
+
+def _complete(connection: Connection, found: Project, item_id: int) -> None:
+    """An item with all its answers is complete, or disputed where they differ."""
+    left = select(slot.c.id).where(slot.c.item_id == item_id, slot.c.state.in_(("open", "leased"))).limit(1)
+    if connection.execute(left).first() is not None:
+        return
+    values = connection.execute(
+        select(annotation.c.value).where(annotation.c.item_id == item_id, annotation.c.is_current)
+    ).scalars()
+    state = "disputed" if disagree(found.questions, values.all()) else "complete"
+    decided = item.c.state.in_(("final", "void"))
+    connection.execute(update(item).where(item.c.id == item_id, not_(decided)).values(state=state))
+
+
+def _feedback(connection: Connection, item_id: int, value: Value) -> dict[str, Any] | None:
+    row = connection.execute(select(gold).where(gold.c.item_id == item_id)).first()
+    if row is None:
+        return None
+    return {"right": matches(row.expected, value), "expected": row.expected, "explanation": row.explanation}
+
+
+def mine(connection: Connection, account: Account, slug: str, limit: int = 20) -> list[dict[str, Any]]:
+    """A person's last answers, newest first: annotation, value, when, the prompt, the responses as they were shown."""
+    found = get_project(connection, slug)
+    rows = connection.execute(
+        select(annotation, item.c.prompt)
+        .join(item, item.c.id == annotation.c.item_id)
+        .where(annotation.c.user_id == account.id, annotation.c.project_id == found.id, annotation.c.is_current)
+        .order_by(annotation.c.submitted_at.desc(), annotation.c.id.desc())
+        .limit(limit)
+    ).all()
+    responses = responses_of(connection, [row.item_id for row in rows])
+    listed = []
+    for row in rows:
+        by_key = {one.key: one for one in responses[row.item_id]}
+        about = {"annotation": row.public_id, "value": row.value, "revision": row.revision, "at": row.submitted_at}
+        shown = [{"key": key, "messages": by_key[key].content} for key in row.shown_order]
+        listed.append({**about, "prompt": row.prompt, "responses": shown})
+    return listed
+
+
+def revise(db: Database, account: Account, public_id: str, value: Value, client_key: str) -> Submitted:
+    """Change one of one's last answers; the earlier one is kept.  Raises Refused (403, 404, 409, 422)."""
+    if not client_key or len(client_key) > 64:
+        raise Refused(422, "client_key must be 1 to 64 characters")
+    with db.write() as connection:
+        earlier = _earlier(connection, account, client_key)
+        if earlier is not None:
+            return earlier
+        row = connection.execute(
+            select(annotation, project.c.slug)
+            .join(project, project.c.id == annotation.c.project_id)
+            .where(annotation.c.public_id == public_id)
+        ).first()
+        if row is None or row.user_id != account.id:
+            raise Refused(404, "you gave no such answer")
+        found = get_project(connection, row.slug)
+        if found.state != "open":
+            raise Refused(409, f"the project is {found.state}; answers can no longer be changed")
+        if not row.is_current:
+            raise Refused(409, "this answer was changed already; change the newer one")
+        later = select(func.count()).where(
+            annotation.c.user_id == account.id,
+            annotation.c.project_id == found.id,
+            annotation.c.is_current,
+            or_(
+                annotation.c.submitted_at > row.submitted_at,
+                (annotation.c.submitted_at == row.submitted_at) & (annotation.c.id > row.id),
+            ),
+        )
+        if connection.execute(later).scalar_one() >= found.settings.undo_window:
+            raise Refused(403, f"only your last {found.settings.undo_window} answers can be changed")
+        value = {name: said for name, said in value.items() if said is not None}
+        warnings = _checked(connection, found, row.item_id, value)
+        connection.execute(update(annotation).where(annotation.c.id == row.id).values(is_current=False))
+        connection.execute(delete(annotation_value).where(annotation_value.c.annotation_id == row.id))
+        held = connection.execute(select(slot).where(slot.c.id == row.slot_id)).one()
+        stored = _store(
+            connection, found, account, held, row.revision + 1, client_key, value, warnings, row.active_ms, row.wall_ms
+        )
+        _complete(connection, found, row.item_id)
+        record(connection, account.actor, "annotation.revise", "annotation", stored, {"of": public_id})
+        return Submitted(stored, warnings=warnings)

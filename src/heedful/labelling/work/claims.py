@@ -1,0 +1,231 @@
+"""The next item for somebody, held by a lease.
+
+Slots exist as rows, one an answer that is wanted, so that there are never more answers than that; a slot belongs to one
+person at a time by a lease, whose token every later act must show.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, insert, not_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from heedful.labelling.accounts import Account
+from heedful.labelling.database import Database, now
+from heedful.labelling.items import responses_of
+from heedful.labelling.projects import Project, get_project, member_of
+from heedful.labelling.questions import Value
+from heedful.labelling.tables import (
+    draft,
+    item,
+    membership,
+    project,
+    skip,
+    slot,
+    suggestion,
+)
+from heedful.labelling.work.refused import Refused
+from heedful.labelling.work.specials import special
+
+TRIES = 5
+"""Of a claim whose slot somebody else took in the same moment (PostgreSQL)."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """mine: answers that I gave; done, wanted: of the whole project; quota: answers I may give, or None."""
+
+    mine: int
+    done: int
+    wanted: int
+    quota: int | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A response as a labeller gets it: never where it is from, while the project is blind."""
+
+    key: str
+    messages: list[dict[str, str]]
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a labeller is to judge.  responses: in the order in which they are shown to this person."""
+
+    slot: str
+    lease_token: str
+    lease_until: float
+    version: int
+    prompt: list[dict[str, str]]
+    context: dict[str, str]
+    responses: list[Shown]
+    draft: Value | None
+    suggestions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def claim(db: Database, account: Account, slug: str) -> Task | None:
+    """The next item for somebody; None if there is none for them now.  Their unfinished one comes first.
+
+    Raises Refused for a project that is not open, for strangers and for those who are paused.
+    """
+    for _ in range(TRIES):
+        try:
+            with db.write() as connection:
+                return _claim(connection, account, slug)
+        except IntegrityError:  # another tab of the same person took a slot of the same item
+            continue
+    raise Refused(503, "too many others ask at once; try again")
+
+
+def _claim(connection: Connection, account: Account, slug: str) -> Task | None:
+    found = get_project(connection, slug)
+    member = member_of(connection, account, found.id)
+    if member.role is None:
+        raise Refused(403, "you are no member of this project")
+    if found.state != "open":
+        raise Refused(409, f"the project is {found.state}; there is no work now")
+    if member.paused:
+        raise Refused(409, "you are paused in this project; ask its manager")
+    moment = now()
+    me = _locked_membership(connection, found.id, account.id)
+    _release_expired(connection, found.id, account.id, moment)
+    own = connection.execute(
+        select(slot)
+        .where(slot.c.user_id == account.id, slot.c.project_id == found.id, slot.c.state == "leased")
+        .with_for_update()
+    ).first()
+    if own is not None:
+        return _lease(connection, found, account, own.id, moment, dict(own._mapping))
+    limits = [limit for limit in (member.quota, found.settings.max_per_user) if limit is not None]
+    if limits and me.num_done >= min(limits):
+        return None
+    chosen = special(connection, found, account, me) or _next(connection, found, account, me.cursor)
+    if chosen is None and me.cursor:
+        chosen = _next(connection, found, account, 0)
+    if chosen is None:
+        return None
+    here = (membership.c.project_id == found.id) & (membership.c.user_id == account.id)
+    moved = {"num_served": membership.c.num_served + 1}
+    if chosen["place"] > 0:
+        moved["cursor"] = chosen["place"]
+    connection.execute(update(membership).where(here).values(**moved))
+    return _lease(connection, found, account, chosen["id"], moment, chosen)
+
+
+def _locked_membership(connection: Connection, project_id: int, user_id: int) -> Any:
+    """The row that counts somebody's work; admins who are no members get one at their first item.
+
+    It is locked before any slot is: what one person does in several tabs is done one after the other.
+    """
+    here = (membership.c.project_id == project_id) & (membership.c.user_id == user_id)
+    row = connection.execute(select(membership).where(here).with_for_update()).first()
+    if row is None:
+        connection.execute(insert(membership).values(project_id=project_id, user_id=user_id, role="manager"))
+        row = connection.execute(select(membership).where(here)).one()
+    return row
+
+
+def _release_expired(connection: Connection, project_id: int, user_id: int, moment: float) -> None:
+    """Leases that ran out are open again; one's own is kept until somebody else takes it."""
+    expired = and_(
+        slot.c.project_id == project_id,
+        slot.c.state == "leased",
+        slot.c.lease_until < moment,
+        slot.c.user_id != user_id,
+    )
+    ids = connection.execute(select(slot.c.id).where(expired).with_for_update(skip_locked=True)).scalars().all()
+    if ids:
+        free = {"state": "open", "user_id": None, "lease_token": None, "lease_until": None, "order": None}
+        normal = select(item.c.id).where(item.c.id == slot.c.item_id, item.c.kind == "normal")
+        connection.execute(update(slot).where(slot.c.id.in_(ids), exists(normal)).values(**free))
+        # Gold and repetitions were made for one person; nobody else is asked.
+        connection.execute(update(slot).where(slot.c.id.in_(ids), not_(exists(normal))).values(state="void"))
+
+
+def _next(connection: Connection, found: Project, account: Account, cursor: int) -> dict[str, Any] | None:
+    """The first open slot of an item that this person neither has, had nor skipped."""
+    other = slot.alias("other")
+    row = connection.execute(
+        select(slot.c.id, slot.c.place, slot.c.item_id, slot.c.public_id, slot.c.order)
+        .where(
+            slot.c.project_id == found.id,
+            slot.c.state == "open",
+            slot.c.place >= cursor,
+            ~exists().where(other.c.item_id == slot.c.item_id, other.c.user_id == account.id),
+            ~exists().where(skip.c.item_id == slot.c.item_id, skip.c.user_id == account.id),
+        )
+        .order_by(slot.c.place, slot.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=slot)
+    ).first()
+    return None if row is None else dict(row._mapping)
+
+
+def _lease(
+    connection: Connection, found: Project, account: Account, slot_id: int, moment: float, before: Mapping[str, Any]
+) -> Task:
+    """Give the slot to this person, or more time for it."""
+    token = before.get("lease_token") or secrets.token_urlsafe(18)
+    until = moment + found.settings.lease_s
+    responses = responses_of(connection, [before["item_id"]])[before["item_id"]]
+    order = before["order"] or shuffled([one.key for one in responses], found, account, before["item_id"])
+    values: dict[str, Any] = {"state": "leased", "user_id": account.id, "lease_token": token, "lease_until": until}
+    values |= {"order": order, "served_at": before.get("served_at") or moment}
+    connection.execute(update(slot).where(slot.c.id == slot_id).values(**values))
+    return _task(connection, found, account, {**before, **values}, responses)
+
+
+def shuffled(keys: Sequence[str], found: Project, account: Account, item_id: int) -> list[str]:
+    """The responses' order for a person and item, the same whenever it is shown again."""
+    order = list(keys)
+    if found.settings.shuffle:
+        random.Random(f"{found.settings.seed} {found.id} {item_id} {account.id}").shuffle(order)
+    return order
+
+
+def _task(
+    connection: Connection, found: Project, account: Account, row: Mapping[str, Any], responses: Sequence[Any]
+) -> Task:
+    one = connection.execute(select(item.c.prompt, item.c.context).where(item.c.id == row["item_id"])).one()
+    by_key = {answer.key: answer for answer in responses}
+    shown = [
+        Shown(key, by_key[key].content, None if found.settings.blind else by_key[key].source) for key in row["order"]
+    ]
+    kept = connection.execute(
+        select(draft.c.value).where(draft.c.item_id == row["item_id"], draft.c.user_id == account.id)
+    ).scalar()
+    suggestions = []
+    if found.settings.show_suggestions:
+        asked = select(suggestion).where(suggestion.c.item_id == row["item_id"]).order_by(suggestion.c.agent)
+        suggestions = [{"agent": s.agent, "value": s.value, "score": s.score} for s in connection.execute(asked)]
+    return Task(
+        row["public_id"],
+        row["lease_token"],
+        row["lease_until"],
+        found.version,
+        one.prompt,
+        one.context or {},
+        shown,
+        kept,
+        suggestions,
+    )
+
+
+def progress(connection: Connection, account: Account, slug: str) -> Progress:
+    """How far a person and the project are."""
+    found = get_project(connection, slug)
+    done, mine, quota = 0, 0, None
+    for row in connection.execute(select(membership).where(membership.c.project_id == found.id)):
+        done += row.num_done
+        if row.user_id == account.id:
+            limits = [limit for limit in (row.quota, found.settings.max_per_user) if limit is not None]
+            mine, quota = row.num_done, min(limits, default=None)
+    wanted = connection.execute(select(project.c.num_slots).where(project.c.id == found.id)).scalar_one()
+    return Progress(mine, done, wanted, quota)

@@ -1,0 +1,337 @@
+"""The pages and the JSON interface: who may do what, what leaves the server, what other sites cannot do."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from heedful.labelling import accounts, projects, work
+from heedful.labelling.accounts import Account
+from heedful.labelling.database import Database
+from heedful.labelling.web.app import create_app
+from tests.labelling.conftest import make_project, pair, person
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def server(sqlite):
+    with TestClient(create_app(sqlite), base_url="http://testserver", follow_redirects=False) as client:
+        yield client
+
+
+def token(db: Database, who: Account, *scopes: str) -> dict[str, str]:
+    with db.write() as connection:
+        secret = accounts.make_token(connection, who.id, "t", scopes or accounts.SCOPES, None, who.actor)
+    return {"authorization": f"Bearer {secret}"}
+
+
+def log_in(db: Database, server: TestClient, who: Account) -> str:
+    """The session's CSRF secret."""
+    with db.write() as connection:
+        secret = accounts.begin_session(connection, who.id)
+        found = accounts.by_session(connection, secret)
+    assert found is not None
+    server.cookies.set("heed_session", secret)
+    return found.csrf
+
+
+class TestEntering:
+    def test_the_first_admin_enters_by_a_link_once(self, sqlite, server):
+        secret = accounts.first_admin_link(sqlite)
+        page = server.get(f"/enter/{secret}")
+        assert "Choose a password" in page.text
+        short = server.post(f"/enter/{secret}", data={"password": "short", "again": "short"})
+        assert (short.status_code, "at least 10" in short.text) == (422, True)
+        done = server.post(f"/enter/{secret}", data={"password": PASSWORD, "again": PASSWORD})
+        assert (done.status_code, done.headers["location"]) == (303, "/")
+        cookie = done.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=lax" in cookie
+        again = server.post(f"/enter/{secret}", data={"password": PASSWORD, "again": PASSWORD})
+        assert again.status_code == 410
+        assert accounts.first_admin_link(sqlite) is None
+
+    def test_password_and_how_often_one_may_try(self, sqlite, server):
+        with sqlite.write() as connection:
+            accounts.add_user(connection, "ann", password=PASSWORD)
+        for _ in range(5):
+            assert server.post("/login", data={"username": "ann", "password": "wrong wrong"}).status_code == 401
+        late = server.post("/login", data={"username": "ann", "password": PASSWORD})
+        assert late.status_code == 429
+        assert int(late.headers["retry-after"]) > 0
+
+    def test_a_right_password_lets_in(self, sqlite, server):
+        with sqlite.write() as connection:
+            accounts.add_user(connection, "Ann", password=PASSWORD)
+        assert server.post("/login", data={"username": "ANN", "password": PASSWORD}).headers["location"] == "/"
+        assert server.get("/").status_code == 200
+
+    def test_who_is_shut_out_is_out_at_once(self, sqlite, server):
+        ann = person(sqlite, "ann")
+        log_in(sqlite, server, ann)
+        assert server.get("/").status_code == 200
+        with sqlite.write() as connection:
+            accounts.disable_user(connection, "ann", disabled=True)
+        assert server.get("/").headers["location"] == "/login"
+
+
+class TestOtherSites:
+    def test_a_form_without_the_secret_or_from_elsewhere_is_refused(self, sqlite, server):
+        make_project(sqlite)
+        ann = person(sqlite, "ann", member="annotator")
+        csrf = log_in(sqlite, server, ann)
+        server.get("/p/p")
+        task = work.claim(sqlite, ann, "p")
+        assert task is not None
+        fields = {"slot": task.slot, "lease_token": task.lease_token, "client_key": "k", "preference": "r0"}
+        assert server.post("/p/p/submit", data=fields).status_code == 403
+        fields["csrf"] = csrf
+        for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+            assert server.post("/p/p/submit", data=fields, headers=headers).status_code == 403
+        assert server.post("/p/p/submit", data=fields, headers={"origin": "http://testserver"}).status_code == 303
+        assert server.post("/api/v1/projects/p/claim").status_code == 403  # by cookie, without the header
+        assert server.post("/api/v1/projects/p/claim", headers={"x-csrf-token": csrf}).status_code == 200
+
+    def test_headers_on_everything(self, sqlite, server):
+        nonces = set()
+        for path in ("/login", "/static/label.js", "/api/v1/me", "/nowhere"):
+            headers = server.get(path).headers
+            policy = headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert "unsafe" not in policy
+            assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+            nonces.add(re.search("nonce-([^']+)", policy)[1])
+        assert len(nonces) == 4
+
+    def test_large_bodies_are_refused(self, sqlite, server):
+        assert server.post("/login", content=b"x" * (2 << 20)).status_code == 413
+
+
+class TestWhoMayWhat:
+    # Each route with what it answers: to nobody, a stranger, an annotator, an adjudicator, a manager.
+    ROUTES = [  # noqa: RUF012
+        ("GET", "/api/v1/projects/p", None, (401, 404, 200, 200, 200)),
+        ("POST", "/api/v1/projects/p/claim", None, (401, 404, 200, 200, 200)),
+        ("GET", "/api/v1/projects/p/mine", None, (401, 404, 200, 200, 200)),
+        ("GET", "/api/v1/projects/p/items", None, (401, 404, 403, 403, 200)),
+        ("GET", "/api/v1/projects/p/stats", None, (401, 404, 403, 403, 200)),
+        ("GET", "/api/v1/projects/p/agreement", None, (401, 404, 403, 403, 200)),
+        ("GET", "/api/v1/projects/p/annotators", None, (401, 404, 403, 403, 200)),
+        ("GET", "/api/v1/projects/p/adjudication", None, (401, 404, 403, 200, 200)),
+        ("GET", "/api/v1/projects/p/export?format=heedful", None, (401, 404, 403, 403, 200)),
+        ("POST", "/api/v1/projects/p/items:import", None, (401, 404, 403, 403, 200)),
+        ("POST", "/api/v1/projects/p/versions", {}, (401, 404, 403, 403, 201)),
+        ("POST", "/api/v1/projects/p/pause", None, (401, 404, 403, 403, 204)),
+        ("PUT", "/api/v1/projects/p/members/stranger", {"role": "annotator"}, (401, 404, 403, 403, 204)),
+        ("POST", "/api/v1/projects", {"slug": "q", "questions": {"preference": {}}}, (401, 403, 403, 403, 403)),
+        ("GET", "/p/p", None, (303, 404, 200, 200, 200)),
+        ("GET", "/p/p/mine", None, (303, 404, 200, 200, 200)),
+        ("GET", "/p/p/guidelines", None, (303, 404, 200, 200, 200)),
+        ("GET", "/p/p/adjudicate", None, (303, 404, 403, 200, 200)),
+        ("GET", "/p/p/dashboard", None, (303, 404, 403, 403, 200)),
+        ("GET", "/p/p/settings", None, (303, 404, 403, 403, 200)),
+        ("GET", "/p/p/data", None, (303, 404, 403, 403, 200)),
+        ("GET", "/users", None, (303, 403, 403, 403, 403)),
+    ]
+
+    @pytest.mark.parametrize(("method", "path", "body", "expected"), ROUTES, ids=lambda value: str(value)[:44])
+    def test_matrix(self, sqlite, server, method, path, body, expected):
+        make_project(sqlite)
+        people = [None, person(sqlite, "stranger")]
+        people += [person(sqlite, name, member=name) for name in ("annotator", "adjudicator", "manager")]
+        found = []
+        for who in people:
+            server.cookies.clear()
+            headers = {}
+            if who is not None and path.startswith("/api"):
+                headers = token(sqlite, who)
+            elif who is not None:
+                log_in(sqlite, server, who)
+            found.append(server.request(method, path, json=body, headers=headers).status_code)
+            with sqlite.write() as connection:
+                projects.set_state(connection, "p", "open")
+        assert tuple(found) == expected
+
+    def test_every_route_of_a_project_is_in_the_matrix_or_needs_a_lease(self, sqlite):
+        known = {re.sub(r"\?.*", "", path.replace("/p/p", "/p/{slug}").replace("projects/p", "projects/{slug}"))
+                 for _, path, _, _ in self.ROUTES}  # fmt: skip
+        rest = {path for path in create_app(sqlite).openapi()["paths"] if "{slug}" in path}
+        rest -= known | {"/api/v1/projects/{slug}/members/{username}", "/api/v1/projects/{slug}/{act}"}
+        assert rest == {
+            "/api/v1/projects/{slug}/items/{public_id}/void",
+            "/api/v1/projects/{slug}/items/{public_id}/adjudicate",
+            "/api/v1/projects/{slug}/export/{run}",
+        }
+
+    def test_a_token_does_no_more_than_its_scopes(self, sqlite, server):
+        make_project(sqlite)
+        boss = person(sqlite, "boss", "admin")
+        reads = token(sqlite, boss, "read")
+        assert server.get("/api/v1/projects/p/stats", headers=reads).status_code == 200
+        assert server.post("/api/v1/projects/p/claim", headers=reads).status_code == 403
+        assert server.post("/api/v1/projects/p/pause", headers=reads).status_code == 403
+
+
+class TestLeaks:
+    SECRETS = ("model-yes", "model-no", "expected", "gold", "source", "external", "i100", "bob")
+
+    def test_a_labeller_never_gets_sources_gold_marks_or_others_answers(self, sqlite, server):
+        known = pair(100, gold={"preference": {"winner": "r0"}}, meta={"source": "model-yes"})
+        make_project(sqlite, new_items=[pair(0), known], overlap=2, gold_rate=1.0)
+        ann, bob = person(sqlite, "ann", member="annotator"), person(sqlite, "bob", member="annotator")
+        task = work.claim(sqlite, bob, "p")
+        assert task is not None
+        work.submit(sqlite, bob, task.slot, task.lease_token, "k", {"preference": {"winner": "r1"}})
+        headers = token(sqlite, ann)
+        seen = []
+        for _ in range(2):
+            got = server.post("/api/v1/projects/p/claim", headers=headers)
+            seen.append(got.text)
+            log_in(sqlite, server, ann)
+            seen.append(server.get("/p/p").text)
+            one = got.json()
+            body = {"lease_token": one["lease_token"], "client_key": one["slot"]}
+            body["value"] = {"preference": {"winner": "r0"}}
+            seen.append(server.post(f"/api/v1/slots/{one['slot']}/submit", headers=headers, json=body).text)
+        for path in ("/p/p/mine", "/api/v1/projects/p/mine", "/api/v1/projects/p", "/p/p/guidelines", "/"):
+            seen.append(server.get(path, headers=headers if "api" in path else {}).text)
+        text = "\n".join(seen)
+        assert "Question 100?" in text
+        assert [word for word in self.SECRETS if word in text] == []
+
+
+class TestTheFormWithoutJavaScript:
+    def test_every_question_by_plain_forms(self, sqlite, server):
+        asked = {
+            "rating": {"dimensions": {"help": {}}},
+            "thumbs": {},
+            "safety": {"harms": ["Violence", "Drugs"]},
+            "ranking": {},
+            "preference": {"strength": 3},
+            "rationale": {},
+            "confidence": {},
+        }
+        make_project(sqlite, questions=asked)
+        ann = person(sqlite, "ann", member="annotator")
+        csrf = log_in(sqlite, server, ann)
+        page = server.get("/p/p").text
+        fields: dict[str, object] = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+        assert fields["csrf"] == csrf
+        fields |= {"preference": "r1:3", "rank:r0": "2", "rank:r1": "1", "confidence": "4", "rationale": " because "}
+        fields |= {f"rating:{key}:help": "4" for key in ("r0", "r1")}
+        fields |= {"thumbs:r0": "down", "thumbs:r1": "up", "safe:r0": "unsafe", "safe:r1": "safe"}
+        wrong = server.post("/p/p/submit", data={**fields, "safer": "r1", "severity:r0": "2"})
+        assert wrong.status_code == 422
+        assert "which harm" in wrong.text
+        assert 'value="r1:3" checked' in wrong.text  # nothing that was chosen is lost
+        fields = {**fields, "harm:r0": ["Drugs"], "severity:r0": "2"}
+        assert "not the safer one" in server.post("/p/p/submit", data={**fields, "safer": "r0"}).text
+        assert server.post("/p/p/submit", data={**fields, "safer": "r1"}).status_code == 303
+        with sqlite.read() as connection:
+            [given] = work.mine(connection, ann, "p")
+        assert given["value"] == {
+            "preference": {"winner": "r1", "strength": 3},
+            "ranking": {"ranks": {"r0": 2, "r1": 1}},
+            "rating": {"r0": {"help": 4}, "r1": {"help": 4}},
+            "thumbs": {"r0": False, "r1": True},
+            "safety": {
+                "r0": {"is_safe": False, "harms": ["Drugs"], "severity": 2},
+                "r1": {"is_safe": True, "harms": [], "severity": 0},
+            },
+            "safer": {"winner": "r1"},
+            "rationale": "because",
+            "confidence": 4,
+        }
+        assert 'value="r1:3" checked' in server.get(f"/p/p/mine/{given['annotation']}").text
+
+    def test_a_lost_lease_keeps_the_answer_on_the_page(self, sqlite, server):
+        make_project(sqlite, 2)
+        ann = person(sqlite, "ann", member="annotator")
+        csrf = log_in(sqlite, server, ann)
+        task = work.claim(sqlite, ann, "p")
+        assert task is not None
+        fields = {"csrf": csrf, "slot": task.slot, "lease_token": "old", "client_key": "k", "preference": "r1"}
+        late = server.post("/p/p/submit", data=fields)
+        assert late.status_code == 409
+        assert "went to somebody else" in late.text
+
+
+class TestImportAndExport:
+    def test_items_come_in_with_bad_rows_named(self, sqlite, server):
+        make_project(sqlite, 1)
+        headers = token(sqlite, person(sqlite, "boss", "admin"))
+        rows = [
+            {"prompt": "P", "responses": ["a", "b"], "id": "n1"},
+            {"prompt": "P", "responses": ["a"]},
+            {"prompt": "P", "responses": ["a", "a"]},
+            {"promt": "P", "responses": ["a", "b"]},
+        ]
+        body = "\n".join(map(json.dumps, rows))
+        dry = server.post("/api/v1/projects/p/items:import?dry_run=true", headers=headers, content=body).json()
+        done = server.post("/api/v1/projects/p/items:import", headers=headers, content=body).json()
+        assert dry == done
+        assert done["added"] == 1
+        assert [one["at"] for one in done["refused"]] == ["line 4", "line 2", "line 3"]
+        assert "promt is no part of an item" in done["refused"][0]["reason"]
+        bad = server.post("/api/v1/projects/p/items:import", headers=headers, content='{"prompt": 1')
+        assert (bad.status_code, "line 1 is no JSON" in bad.text) == (422, True)
+
+    def test_what_comes_out_says_what_stayed_in(self, sqlite, server):
+        make_project(sqlite, 3)
+        ann = person(sqlite, "ann", member="annotator")
+        for winner in ("r0", None):
+            task = work.claim(sqlite, ann, "p")
+            assert task is not None
+            value = {"preference": {"winner": winner} if winner else {"winner": None, "outcome": "tie"}}
+            work.submit(sqlite, ann, task.slot, task.lease_token, str(winner), value)
+        headers = token(sqlite, person(sqlite, "boss", "admin"))
+        got = server.get("/api/v1/projects/p/export?format=trl", headers=headers)
+        [row] = [json.loads(line) for line in got.text.splitlines()]
+        assert row["chosen"] == [{"role": "assistant", "content": "yes 0"}]
+        assert row["meta"]["chosen_source"] == "model-yes"
+        assert "margin" not in row
+        manifest = server.get(got.headers["x-manifest"], headers=headers).json()
+        assert manifest["items"] == {"in": 3, "out": 1}
+        assert manifest["left_out"] == {"a tie": 1, "nobody answered it": 1}
+        assert "no format is called 'trll'; did you mean trl" in server.get(
+            "/api/v1/projects/p/export?format=trll", headers=headers
+        ).text  # fmt: skip
+
+
+def test_the_pages_for_managers(sqlite, server):
+    make_project(sqlite, 4, overlap=2)
+    for name, winner in (("ann", "r0"), ("bob", "r1")):
+        who = person(sqlite, name, member="annotator")
+        while (task := work.claim(sqlite, who, "p")) is not None:
+            said = "r0" if task.prompt[0]["content"] == "Question 0?" else winner
+            work.submit(
+                sqlite, who, task.slot, task.lease_token, f"{name}{task.slot}", {"preference": {"winner": said}}
+            )
+    boss = person(sqlite, "boss", "admin")
+    csrf = log_in(sqlite, server, boss)
+    dashboard = server.get("/p/p/dashboard").text
+    assert "Krippendorff" in dashboard
+    assert "<b>3</b> disputed" in dashboard
+    page = server.get("/p/p/adjudicate").text
+    action = re.search(r'action="(/p/p/adjudicate/\w+)"', page)[1]
+    fields = {"csrf": csrf, "preference": "r0", "category": "ambiguous"}
+    assert server.post(action, data=fields).status_code == 303
+    assert "2 disputed" in server.get("/p/p/adjudicate").text
+    spelled = "questions: {preference: {strength: 3}}\nsettings: {overlap: 2}"
+    changed = server.post("/p/p/settings", data={"csrf": csrf, "guidelines": "New", "spelled": spelled})
+    assert changed.status_code == 303
+    spelled = spelled.replace("overlap", "overlp")
+    broken = server.post("/p/p/settings", data={"csrf": csrf, "guidelines": "Newer", "spelled": spelled})
+    assert broken.status_code == 422
+    assert "Settings: overlp: Extra inputs" in broken.text
+    assert ">Newer</textarea>" in broken.text  # nothing that was written is lost
+    made = server.post("/users", data={"csrf": csrf, "username": "cid", "role": "annotator"}).text
+    assert re.search(r"/enter/[\w-]+", made)
+    assert server.get("/users").status_code == server.get("/account").status_code == 200
+    secret = server.post("/account/tokens", data={"csrf": csrf, "name": "x", "scope": ["read"]}).text
+    assert re.search(r"heed_[\w-]{30,}", secret)
