@@ -118,7 +118,9 @@ def make_project(
     with db.write() as connection:
         asked = Questions.model_validate(questions or {"preference": {}})
         projects.create_project(connection, slug, asked, settings=ProjectSettings(**settings), guidelines="# Be fair")
-        added = items.add_items(connection, slug, new_items or [pair(number) for number in range(num_items)])
+        added = items.add_items(
+            connection, slug, [pair(n) for n in range(num_items)] if new_items is None else new_items
+        )
         assert not added.refused
         if state != "draft":
             projects.set_state(connection, slug, state)

@@ -104,7 +104,7 @@ class TestOtherSites:
             assert "default-src 'none'" in policy
             assert "frame-ancestors 'none'" in policy
             assert "unsafe" not in policy
-            assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+            assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "same-origin")
             nonces.add(re.search("nonce-([^']+)", policy)[1])
         assert len(nonces) == 4
 

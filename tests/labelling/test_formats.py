@@ -1,0 +1,390 @@
+"""Training data out of a project, other tools' files both ways, and the whole project out and in again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from heedful.labelling import importing, items, projects, quality, work
+from heedful.labelling.consensus import decide, gather
+from heedful.labelling.database import Database
+from heedful.labelling.events import CLI
+from heedful.labelling.exporting import Asked, export, write
+from heedful.labelling.formats import native
+from heedful.labelling.formats.training import Shape
+from heedful.labelling.new_items import NewItem, NewResponse
+from heedful.types import Message, UserError
+from tests.labelling.conftest import make_project, pair, person
+
+SAFE = {"is_safe": True, "harms": [], "severity": 0}
+UNSAFE = {"is_safe": False, "harms": ["Drugs"], "severity": 2}
+
+
+def answered(db: Database, name: str, values: list[dict | None], slug: str = "p") -> None:
+    """Somebody answers the first items in order; None skips one."""
+    who = person(db, name, member="annotator", slug=slug)
+    for number, value in enumerate(values):
+        task = work.claim(db, who, slug)
+        assert task is not None
+        if value is None:
+            work.skip_task(db, who, task.slot, task.lease_token, "unclear")
+        else:
+            work.submit(db, who, task.slot, task.lease_token, f"{name}-{slug}-{number}", value)
+
+
+def better(winner: str | None, **more) -> dict:
+    return {"preference": {"winner": winner, **({} if winner else {"outcome": "tie"}), **more}}
+
+
+def exported(db: Database, form: str = "trl", **asked):
+    with db.read() as connection:
+        return export(connection, "p", Asked(form, **asked))
+
+
+class TestMajorityInTheExport:
+    def test_pairs_ties_and_undecided(self, sqlite):
+        make_project(sqlite, 4, overlap=2, questions={"preference": {"strength": 3}})
+        yes, no, tie = better("r0", strength=3), better("r1", strength=1), better(None)
+        answered(sqlite, "ann", [yes, yes, tie, {"preference": {"winner": None, "outcome": "both_bad"}}])
+        answered(
+            sqlite, "bob", [better("r0", strength=1), no, tie, {"preference": {"winner": None, "outcome": "both_bad"}}]
+        )
+        done = exported(sqlite)
+        [row] = done.rows
+        assert [row["chosen"][0]["content"], row["rejected"][0]["content"]] == ["yes 0", "no 0"]
+        assert row["meta"] | {"group": ""} == {
+            "item": "i0", "group": "", "n": 2, "method": "majority", "agreement": 1.0, "confidence": 1.0,
+            "chosen_source": "model-yes", "rejected_source": "model-no", "strength": 2.0,
+        }  # fmt: skip
+        left_out = {"a tie": 1, "both responses are bad": 1, "the votes are tied": 1}
+        assert (done.manifest["left_out"], done.manifest["items"]) == (left_out, {"in": 4, "out": 1})
+        soft = exported(sqlite, shape=Shape(ties="soft"))
+        assert [row.get("p_0") for row in soft.rows] == [None, 0.5]
+        margin = exported(sqlite, shape=Shape(margin=True))
+        assert margin.rows[0]["margin"] == 2.0
+
+    def test_the_same_answers_give_the_same_bytes(self, sqlite, tmp_path):
+        make_project(sqlite, 3)
+        answered(sqlite, "ann", [better("r0")] * 3)
+        one, other = exported(sqlite), exported(sqlite)
+        assert (one.text(), one.manifest) == (other.text(), other.manifest)
+        with sqlite.write() as connection:
+            written = write(one, tmp_path / "out.jsonl", connection)
+        assert [path.name for path in written] == ["out.jsonl", "out.manifest.json"]
+        assert json.loads(written[1].read_text())["sha256"]["train"]
+
+    def test_as_of_an_earlier_time(self, sqlite):
+        make_project(sqlite, 1)
+        answered(sqlite, "ann", [better("r0")])
+        with sqlite.read() as connection:
+            moment = gather(connection, projects.get_project(connection, "p"))[0].answers[0].at
+            who = work.mine  # the answer is changed afterwards
+        ann = next(iter([person_of(sqlite, "ann")]))
+        with sqlite.read() as connection:
+            [given] = who(connection, ann, "p")
+        work.revise(sqlite, ann, given["annotation"], better("r1"), "again")
+        assert exported(sqlite).rows[0]["chosen"][0]["content"] == "no 0"
+        assert exported(sqlite, as_of=moment).rows[0]["chosen"][0]["content"] == "yes 0"
+
+    def test_an_adjudication_overrides_all_votes(self, sqlite):
+        from heedful.labelling.adjudicating import adjudicate, queue
+
+        make_project(sqlite, 1, overlap=3)
+        for name, winner in (("ann", "r0"), ("bob", "r0"), ("cid", "r1")):
+            answered(sqlite, name, [better(winner)])
+        boss = person(sqlite, "boss", member="adjudicator")
+        with sqlite.read() as connection:
+            from sqlalchemy import select
+
+            from heedful.labelling.tables import item
+
+            [one] = queue(connection, projects.get_project(connection, "p"))
+            public = connection.execute(select(item.c.public_id)).scalar_one()
+        assert one.n == 3
+        adjudicate(sqlite, boss.actor, public, better("r1"), "annotator_error")
+        [row] = exported(sqlite).rows
+        assert (row["chosen"][0]["content"], row["meta"]["method"]) == ("no 0", "adjudicated")
+
+    def test_one_coin_weighs_people(self, sqlite):
+        num = 60
+        make_project(sqlite, num, overlap=3)
+        answered(sqlite, "good", [better("r0")] * num)
+        answered(sqlite, "also", [better("r0" if n % 10 else "r1") for n in range(num)])
+        answered(sqlite, "coin", [better("r0" if n % 2 else "r1") for n in range(num)])
+        done = exported(sqlite, aggregate="onecoin", min_confidence=0.9)
+        assert {row["chosen"][0]["content"].split()[0] for row in done.rows} == {"yes"}
+        assert done.manifest["left_out"].get("confidence below 0.9", 0) < num / 4
+
+    def test_ones_own_aggregation(self, sqlite):
+        make_project(sqlite, 2, overlap=2)
+        answered(sqlite, "ann", [better("r0"), better("r1")])
+        answered(sqlite, "bob", [better("r1"), better("r0")])
+
+        def ann_is_right(found):
+            for one in found:
+                one.value = next(answer.value for answer in one.answers if answer.labeller == "ann")
+
+        assert len(exported(sqlite, aggregate=ann_is_right).rows) == 2
+
+    def test_doubles_and_contradictions(self, sqlite):
+        same = [pair(0), pair(0), pair(0)]
+        for number, one in enumerate(same):
+            one.external_id = f"same-{number}"
+        make_project(sqlite, new_items=[*same[:2], pair(5)])
+        answered(sqlite, "ann", [better("r0"), better("r1"), better("r0")])
+        done = exported(sqlite)
+        assert len(done.rows) == 1
+        assert done.manifest["left_out"] == {"another item with the same texts came to the contrary": 2}
+
+    def test_the_split_goes_by_prompt(self, sqlite):
+        questions = [NewItem([Message("user", f"q{n % 20}")], [NewResponse([Message("assistant", f"{n} {s}")])
+                     for s in "ab"], f"i{n}") for n in range(60)]  # fmt: skip
+        make_project(sqlite, new_items=questions)
+        answered(sqlite, "ann", [better("r0")] * 60)
+        done = exported(sqlite, split=0.4)
+        sides = [{row["prompt"][0]["content"] for row in rows} for rows in (done.rows, done.held_out)]
+        assert sides[0].isdisjoint(sides[1])
+        assert len(sides[0] | sides[1]) == 20
+        assert all(sides)
+        assert len(done.rows) + len(done.held_out) == 60
+
+
+def person_of(db: Database, name: str):
+    from heedful.labelling.accounts import Account, find_user
+
+    with db.read() as connection:
+        return Account(find_user(connection, name), name, name, "annotator")
+
+
+class TestRankings:
+    def rank(self, *ranks: int) -> dict:
+        return {"ranking": {"ranks": {f"r{n}": rank for n, rank in enumerate(ranks)}}}
+
+    def test_ties_are_never_pairs(self, sqlite):
+        four = NewItem([Message("user", "q")], [NewResponse([Message("assistant", t)]) for t in "abcd"], "x")
+        make_project(sqlite, new_items=[four], questions={"ranking": {}})
+        answered(sqlite, "ann", [self.rank(1, 2, 2, 4)])
+        pairs = [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in exported(sqlite).rows]
+        assert sorted(pairs) == [("a", "b"), ("a", "c"), ("a", "d"), ("b", "d"), ("c", "d")]
+        assert {row["meta"]["pairs_in_group"] for row in exported(sqlite).rows} == {5}
+        best_worst = exported(sqlite, shape=Shape(pairs="best_worst")).rows
+        assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in best_worst] == [("a", "d")]
+        [example] = exported(sqlite, "heedful").rows
+        assert [one["rank"] for one in example["responses"]] == [1, 2, 2, 4]
+
+    def test_ties_survive_argilla(self, sqlite):
+        make_project(sqlite, 1, questions={"ranking": {}})
+        answered(sqlite, "ann", [self.rank(1, 1)])
+        [record] = exported(sqlite, "argilla").rows
+        [given] = record["responses"]["ranking"]
+        assert given["value"] == [{"value": "r0", "rank": 1}, {"value": "r1", "rank": 1}]
+
+
+class TestSafety:
+    def test_the_columns_of_pku(self, sqlite):
+        make_project(sqlite, 2, questions={"preference": {}, "safety": {}})
+        said = {**better("r1"), "safety": {"r0": SAFE, "r1": UNSAFE}, "safer": {"winner": "r0"}}
+        answered(sqlite, "ann", [said, {**said, **better(None)}])
+        done = exported(sqlite, "safe-rlhf")
+        [row] = done.rows
+        assert (row["better_response_id"], row["safer_response_id"]) == (1, 0)
+        assert (row["is_response_0_safe"], row["is_response_1_safe"]) == (True, False)
+        assert [name for name, there in row["response_1_harm_category"].items() if there] == ["Drugs"]
+        assert (len(row["response_0_harm_category"]), row["response_1_severity_level"]) == (19, 2)
+        assert done.manifest["left_out"] == {"a tie": 1}
+        harmful = exported(sqlite, shape=Shape(question="safer", direction="harmful"))
+        assert harmful.rows[0]["chosen"][0]["content"] == "no 0"
+        assert harmful.manifest["direction"] == "chosen is the more harmful response"
+
+    def test_our_own_reader_reads_it(self, sqlite, tmp_path):
+        from heedful.examples import load
+
+        make_project(sqlite, 1, questions={"preference": {}, "safety": {}})
+        answered(sqlite, "ann", [{**better("r1"), "safety": {"r0": SAFE, "r1": UNSAFE}, "safer": {"winner": "r0"}}])
+        for form in ("safe-rlhf", "heedful", "trl"):
+            done = exported(sqlite, form)
+            (tmp_path / f"{form}.jsonl").write_text(done.text())
+            [example] = load(str(tmp_path / f"{form}.jsonl"))
+            assert example.responses[example.better].text == "no 0", form
+            if form != "trl":
+                assert [one.safe for one in example.responses] == [True, False]
+                assert example.safer == 0
+
+
+class TestKto:
+    def test_thumbs_and_on_request_preferences(self, sqlite):
+        make_project(sqlite, 1, questions={"preference": {}, "thumbs": {}})
+        answered(sqlite, "ann", [{**better("r0"), "thumbs": {"r0": False, "r1": False}}])
+        assert [row["label"] for row in exported(sqlite, "kto").rows] == [False, False]
+        done = exported(sqlite, "kto", shape=Shape(labels_from="preference"))
+        assert [(row["completion"][0]["content"], row["label"]) for row in done.rows] == [
+            ("yes 0", True),
+            ("no 0", False),
+        ]
+        assert done.manifest["labels"] == {"desirable": 1, "undesirable": 1}
+
+
+EVERYTHING = {
+    "preference": {"strength": 2},
+    "ranking": {},
+    "rating": {"dimensions": {"help": {}}},
+    "thumbs": {},
+    "safety": {},
+    "rationale": {},
+    "confidence": {},
+}
+FULL_ANSWER = {
+    "preference": {"winner": "r1", "strength": 2},
+    "ranking": {"ranks": {"r0": 2, "r1": 1}},
+    "rating": {"r0": {"help": 2}, "r1": {"help": 5}},
+    "thumbs": {"r0": False, "r1": True},
+    "safety": {"r0": UNSAFE, "r1": SAFE},
+    "safer": {"winner": "r1"},
+    "rationale": "It is shorter.",
+    "confidence": 4,
+}
+
+
+class TestThereAndBackAgain:
+    @pytest.mark.parametrize("form", ["argilla", "label-studio"])
+    def test_answers_survive_other_tools(self, sqlite, tmp_path, form):
+        make_project(sqlite, 2, questions=EVERYTHING, overlap=2)
+        answered(sqlite, "ann", [FULL_ANSWER, None])
+        answered(sqlite, "bob", [FULL_ANSWER, {**FULL_ANSWER, "preference": {"winner": None, "outcome": "tie"},
+                                               "ranking": {"ranks": {"r0": 1, "r1": 1}}}])  # fmt: skip
+        done = exported(sqlite, form)
+        (tmp_path / "file.jsonl").write_text(done.text())
+        assert list(done.files) == ["settings.json" if form == "argilla" else "config.xml"]
+        make_project(sqlite, new_items=[], questions=EVERYTHING, overlap=2, slug="q", state="draft")
+        refused: list[tuple[str, str]] = []
+        with sqlite.write() as connection:
+            read = importing.kept(importing.read_items(str(tmp_path / "file.jsonl"), form), refused)
+            added = items.add_items(connection, "q", read)
+            assert (added.added, added.answers, added.refused, refused) == (2, 3, [], [])
+            before, after = (gather(connection, projects.get_project(connection, slug)) for slug in "pq")
+        for one, other in zip(before, after, strict=True):
+            assert (one.prompt, [r.content for r in one.responses]) == (
+                other.prompt,
+                [r.content for r in other.responses],
+            )
+            assert [(a.labeller, a.value) for a in one.answers] == [(a.labeller, a.value) for a in other.answers]
+
+    def test_the_whole_project_comes_back(self, db):
+        known = pair(9, gold={"preference": {"winner": "r0"}}, meta={"k": 1}, context={"page": "text"})
+        make_project(db, new_items=[pair(0), pair(1), known], overlap=2, gold_rate=0.5, repeat_rate=0.2, repeat_after=1)
+        answered(db, "ann", [better("r0"), better("r1"), better("r0")])
+        answered(db, "bob", [better("r1"), None])
+        ann = person_of(db, "ann")
+        with db.read() as connection:
+            given = work.mine(connection, ann, "p")[0]
+        work.revise(db, ann, given["annotation"], better("r1"), "second thoughts")
+        with db.read() as connection:
+            rows = list(native.rows(connection, projects.get_project(connection, "p")))
+        with db.write() as connection:
+            native.restore(connection, iter(json.loads(json.dumps(rows))), CLI, slug="q")
+        with db.read() as connection:
+            again = list(native.rows(connection, projects.get_project(connection, "q")))
+            tables = [quality.agreement_in(connection, projects.get_project(connection, slug)) for slug in "pq"]
+            progress = [work.progress(connection, ann, slug) for slug in "pq"]
+
+        def bare(listed):
+            return [{k: v for k, v in row.items() if k not in ("slug", "client_key")} for row in listed]
+
+        assert bare(again) == bare(rows)
+        assert Counter(row["kind"] for row in rows)["answer"] == 5
+        assert tables[0] == tables[1]
+        assert progress[0] == progress[1]
+
+    def test_what_is_no_project_is_refused(self, sqlite):
+        with sqlite.write() as connection, pytest.raises(UserError, match="no whole project"):
+            native.restore(connection, iter([{"a": 1}]), CLI)
+
+
+class TestImports:
+    def test_label_studios_sides_are_names(self, tmp_path):
+        task = {
+            "id": 1,
+            "data": {"prompt": "q", "response_a": "ra", "response_b": "rb"},
+            "annotations": [
+                {"completed_by": 1, "lead_time": 12.5, "result": [
+                    {"from_name": "pw", "to_name": "b,a", "type": "pairwise", "value": {"selected": "left"}}]},
+                {"completed_by": 2, "was_cancelled": True, "result": []},
+            ],
+        }  # fmt: skip
+        (tmp_path / "tasks.json").write_text(json.dumps([task]))
+        [one] = importing.read_items(str(tmp_path / "tasks.json"), "label-studio")
+        assert [given.value for given in one.answers] == [{"preference": {"winner": "r1"}}, None]
+        assert one.answers[0].wall_ms == 12500
+
+    def test_argillas_lists_warn_that_ties_are_lost(self, tmp_path):
+        record = {"id": "a", "fields": {"instruction": "q", "response-1": "x", "response-2": "y"},
+                  "responses": {"rank": [{"value": ["response-2", "response-1"], "user_id": "U 1"}]}}  # fmt: skip
+        (tmp_path / "r.json").write_text(json.dumps([record]))
+        said: list[str] = []
+        [one] = importing.read_items(str(tmp_path / "r.json"), "argilla", warn=said.append)
+        assert one.answers[0].value == {"ranking": {"ranks": {"r1": 1, "r0": 2}}}
+        assert (one.answers[0].username, len(said)) == ("u-1", 1)
+
+    def test_battles(self, tmp_path):
+        user = {"role": "user", "content": "q"}
+        rows = [
+            {"question_id": n, "model_a": "A", "model_b": "B", "winner": winner,
+             "conversation_a": [user, {"role": "assistant", "content": "x"}],
+             "conversation_b": [user, {"role": "assistant", "content": "y"}]}
+            for n, winner in enumerate(["model_b", "tie", "tie (bothbad)"])
+        ]  # fmt: skip
+        (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        read = list(importing.read_items(str(tmp_path / "b.jsonl"), "arena"))
+        assert [one.answers[0].value["preference"] for one in read] == [
+            {"winner": "r1"},
+            {"winner": None, "outcome": "tie"},
+            {"winner": None, "outcome": "both_bad"},
+        ]
+        assert [r.source for r in read[0].responses] == ["A", "B"]
+
+    def test_whatever_heed_train_reads(self, sqlite, tmp_path):
+        row = {"prompt": "q", "chosen": "yes", "rejected": "no"}
+        (tmp_path / "d.jsonl").write_text(json.dumps(row) + "\n")
+        make_project(sqlite, 0, new_items=[], state="draft")
+        with sqlite.write() as connection:
+            added = items.add_items(connection, "p", importing.read_items(str(tmp_path / "d.jsonl")))
+            assert added.added == 1
+            [one] = gather(connection, projects.get_project(connection, "p"))
+        assert sorted(r.content[0]["content"] for r in one.responses) == ["no", "yes"]
+        assert one.answers == []  # what the data says is a suggestion, and nobody's answer
+
+    def test_frames(self):
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame({"q": ["one"], "a": ["x"], "b": ["y"]})
+        [one] = importing.from_frame(frame, {"prompt": "q", "responses": ["a", "b"]})
+        assert one.content() == [
+            [{"role": "user", "content": "one"}],
+            [[{"role": "assistant", "content": t}] for t in "xy"],
+        ]
+        with pytest.raises(UserError, match="no column 'c'"):
+            list(importing.from_frame(frame, {"prompt": "q", "responses": ["a", "c"]}))
+
+
+def test_who_answers_how(sqlite):
+    make_project(sqlite, 40)
+    ann = person(sqlite, "ann", member="annotator")
+    while (task := work.claim(sqlite, ann, "p")) is not None:  # always the left one
+        value = better(task.responses[0].key)
+        work.submit(sqlite, ann, task.slot, task.lease_token, task.slot, value, wall_ms=4000, active_ms=3000)
+    with sqlite.read() as connection:
+        [row] = quality.labellers(connection, projects.get_project(connection, "p"))
+    assert row["first_shown"] == {"share": 1.0, "n": 40, "z": pytest.approx(40**0.5, abs=0.01)}
+    assert (row["answers"], row["median_s"], row["suspect"]) == (40, 3.0, 0)
+
+
+def test_decided_without_answers_is_nothing(sqlite):
+    make_project(sqlite, 1)
+    with sqlite.read() as connection:
+        found = projects.get_project(connection, "p")
+        listed = gather(connection, found)
+        decide(connection, found, listed)
+        with pytest.raises(UserError, match="aggregate must be"):
+            decide(connection, found, listed, "vote")
+    assert (listed[0].value, listed[0].undecided) == ({}, {})
