@@ -201,11 +201,11 @@ def _key(name: str, keys: Mapping[str, str]) -> str | None:
 
 
 def _ranks(said: Any, keys: Mapping[str, str]) -> dict[str, int]:
-    """A list in order; or buckets, each of which is a rank."""
+    """A list in order, by itself or under a tag's name; or buckets, each of which is a rank."""
     if isinstance(said, list):
         return ranks_of([_key(str(name), keys) or name for name in said])
     buckets = list(said.values())
-    if len(buckets) == 1:
+    if len(buckets) == 1 and not re.fullmatch(r"rank \d+", next(iter(said))):  # ours say that they are buckets
         return ranks_of([_key(str(name), keys) or name for name in buckets[0]])
     flat = [{"value": _key(str(name), keys) or name, "rank": place} for place, b in enumerate(buckets) for name in b]
     return ranks_of(flat)
