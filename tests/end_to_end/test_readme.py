@@ -16,6 +16,7 @@ from heedful.config.resume import RESUMABLE
 from heedful.examples.readers import READERS, detect
 from heedful.examples.readers.reader import Asked, examples_of
 from heedful.types import Example
+from heedful.workflows.labels_demo import demo as label_demo
 from tests.end_to_end.runs import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,14 +25,14 @@ FORMATS = (ROOT / "docs" / "data-formats.md").read_text(encoding="utf-8")
 RESUMING = (ROOT / "docs" / "resuming.md").read_text(encoding="utf-8")
 NAMED_ONLY = {"oasst-en", "ultrafeedback-armorm-all"}
 """Readers of rows that another reader claims."""
-ELSEWHERE = ("make ", "source ", "conda ")
-"""Lines that set things up; the targets of make are tested by what they run."""
+ELSEWHERE = ("make ", "source ", "conda ", "heed label demo")
+"""Lines that set things up or serve until they are stopped; the targets of make are tested by what they run."""
 
 
 def commands() -> list[str]:
     """The lines of the README's indented blocks that a shell takes, without their comments."""
     lines = [line.partition("  #")[0].strip() for line in README.splitlines() if line.startswith("    ")]
-    return [line for line in lines if re.match(r"[a-z]+ ", line)]
+    return [line for line in lines if re.match(r"([A-Z_]+=\S+ )?[a-z]+ ", line)]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -54,6 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     watch = "watch: {scorer: pep8, scenarios: [{name: short, num_samples: 4, max_new_tokens: 8}]}\n"
     (folder / "watch.yaml").write_text(watch)
+    label_demo(folder / "label-demo", lambda line: None).close()  # what `heed label demo` makes before it serves
     return folder
 
 
