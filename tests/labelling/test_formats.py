@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from heedful.labelling import importing, items, projects, quality, work
+from heedful.labelling import agreement_tables, importing, items, projects, quality, work
 from heedful.labelling.consensus import decide, gather
 from heedful.labelling.database import Database
 from heedful.labelling.events import CLI
@@ -286,7 +286,9 @@ class TestThereAndBackAgain:
             native.restore(connection, iter(json.loads(json.dumps(rows))), CLI, slug="q")
         with db.read() as connection:
             again = list(native.rows(connection, projects.get_project(connection, "q")))
-            tables = [quality.agreement_in(connection, projects.get_project(connection, slug)) for slug in "pq"]
+            tables = [
+                agreement_tables.agreement_in(connection, projects.get_project(connection, slug)) for slug in "pq"
+            ]
             progress = [work.progress(connection, ann, slug) for slug in "pq"]
 
         def bare(listed):

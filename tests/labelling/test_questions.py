@@ -87,8 +87,8 @@ def test_what_cannot_be_asked(asked, sentence):
 
 def test_flat_rows():
     value = {"preference": {"winner": "r0", "strength": 2}, "safety": {"r0": UNSAFE, "r1": SAFE}}
-    rows = {(row["question"], row["response_key"]): row for row in flat_rows(value, ["r1", "r0"])}
-    assert (rows["preference", None]["num"], rows["preference", None]["first_shown"]) == (0, False)
+    rows = {(row["question"], row["response_key"]): row for row in flat_rows(value)}
+    assert rows["preference", None]["num"] == 0
     assert rows["strength", None]["num"] == -2
     assert rows["harm.Drugs", "r0"]["num"] == 1
 

@@ -175,10 +175,10 @@ def agreement(
 
       heed label agreement answers
     """
-    from heedful.labelling import projects, quality
+    from heedful.labelling import agreement_tables, projects
 
     with opened(db) as database, database.read() as connection:
-        table = quality.agreement_in(connection, projects.get_project(connection, slug))
+        table = agreement_tables.agreement_in(connection, projects.get_project(connection, slug))
     if json_:
         print(json.dumps(table, indent=1))
         return

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 Level = Literal["nominal", "ordinal", "interval"]
 Weights = Literal["none", "linear", "quadratic"]
 Ratings = Float[np.ndarray, "U R"]
+Counts = Float[np.ndarray, "U C"]
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -41,7 +42,11 @@ def raw_agreement(ratings: Ratings) -> Estimate:
 
     Weighted as in Krippendorff's observed agreement: an item of m labels has m / (m (m - 1)) of each ordered pair.
     """
-    counts, _ = _counts(ratings)
+    return raw_of_counts(counts_of(ratings)[0])
+
+
+def raw_of_counts(counts: Counts) -> Estimate:
+    """The same from how often each unit got each category, of units with at least two labels."""
     if not len(counts):
         return Estimate(None, 0, NO_PAIR)
     sizes = counts.sum(1)
@@ -55,11 +60,11 @@ def krippendorff(ratings: Ratings, level: Level = "nominal") -> Estimate:
     level: how far apart two categories are: not at all the same (nominal), by how many labels lie between them
     (ordinal), or by the square of their difference (interval).
     """
-    counts, categories = _counts(ratings)
+    counts, categories = counts_of(ratings)
     return _alpha(counts, categories, level)
 
 
-def _alpha(counts: Float[np.ndarray, "U C"], categories: Float[np.ndarray, " C"], level: Level) -> Estimate:
+def _alpha(counts: Counts, categories: Float[np.ndarray, " C"], level: Level) -> Estimate:
     if not len(counts):
         return Estimate(None, 0, NO_PAIR)
     totals = counts.sum(0)
@@ -104,7 +109,11 @@ def cohen(first: Sequence[float], second: Sequence[float], weights: Weights = "n
 
 def fleiss(ratings: Ratings) -> Estimate:
     """κ of many raters (Fleiss 1971), over the items that the most usual number of people labelled."""
-    counts, _ = _counts(ratings)
+    return fleiss_of_counts(counts_of(ratings)[0])
+
+
+def fleiss_of_counts(counts: Counts) -> Estimate:
+    """The same from how often each unit got each category, of units with at least two labels."""
     if not len(counts):
         return Estimate(None, 0, NO_PAIR)
     sizes = counts.sum(1)
@@ -165,12 +174,12 @@ def alpha_with_interval(
     ratings: Ratings, level: Level = "nominal", *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """`with_interval` of α, its counts made once: quick enough for a million labels."""
-    counts, categories = _counts(ratings)
+    counts, categories = counts_of(ratings)
     return interval_of_alpha(counts, categories, level, resamples=resamples, seed=seed)
 
 
 def interval_of_alpha(
-    counts: Float[np.ndarray, "U C"],
+    counts: Counts,
     categories: Float[np.ndarray, " C"],
     level: Level = "nominal",
     *,
@@ -210,7 +219,7 @@ def _one_less(observed: float, expected: float) -> float:
     return 1 - observed / expected if expected > 0 else np.nan
 
 
-def _counts(ratings: Ratings) -> tuple[Float[np.ndarray, "U C"], Float[np.ndarray, " C"]]:
+def counts_of(ratings: Ratings) -> tuple[Counts, Float[np.ndarray, " C"]]:
     """How often each unit with at least two labels got each category, and the categories in order."""
     ratings = np.asarray(ratings, float)
     there = ~np.isnan(ratings)
@@ -220,6 +229,19 @@ def _counts(ratings: Ratings) -> tuple[Float[np.ndarray, "U C"], Float[np.ndarra
     counts = np.zeros((len(kept), len(categories)))
     np.add.at(counts, (np.nonzero(there)[0], codes), 1)
     return counts, categories
+
+
+def counts_from(
+    units: Int[np.ndarray, " N"], labels: Float[np.ndarray, " N"], times: Int[np.ndarray, " N"]
+) -> tuple[Counts, Float[np.ndarray, " C"]]:
+    """The same from (unit, label, how often), each pair once: what a database groups."""
+    _, rows = np.unique(units, return_inverse=True)
+    categories, codes = np.unique(labels, return_inverse=True)
+    counts = np.zeros((rows.max(initial=-1) + 1, len(categories)))
+    counts[rows, codes] = times
+    kept = counts[counts.sum(1) >= 2]
+    used = kept.sum(0) > 0
+    return kept[:, used], categories[used]
 
 
 def table_of(units: Int[np.ndarray, " N"], raters: Int[np.ndarray, " N"], labels: Float[np.ndarray, " N"]) -> Ratings:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
@@ -22,6 +23,12 @@ from heedful.types import RunError, UserError
 BUSY_MS = 15_000
 NETWORK = {"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p"}
 """File systems on which SQLite's locks cannot be trusted."""
+
+
+JSON_BY: dict[str, Any] = {
+    "json_serializer": lambda value: orjson.dumps(value).decode(),
+    "json_deserializer": orjson.loads,
+}
 
 
 def now() -> float:
@@ -164,10 +171,11 @@ def _file_system(folder: Path) -> str:
 def _open(url: URL, is_sqlite: bool) -> Engine:
     try:
         if not is_sqlite:
-            engine = create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+            engine = create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, **JSON_BY)
             engine.connect().close()
             return engine
-        engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000}, pool_size=10, max_overflow=40)
+        waiting = {"timeout": BUSY_MS / 1000}
+        engine = create_engine(url, connect_args=waiting, pool_size=10, max_overflow=40, **JSON_BY)
         event.listen(engine, "connect", _pragmas)
         event.listen(engine, "begin", _begin)
         engine.connect().close()

@@ -7,20 +7,22 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, insert, select
 
 from heedful.config.suggest import did_you_mean
 from heedful.examples.io import replacing, row_of
+from heedful.labelling.agreement_tables import agreement_in, agreement_table
 from heedful.labelling.consensus import AGGREGATES, Aggregate, Decided, agreement_of, decide, gather
 from heedful.labelling.database import now
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.formats import argilla, label_studio, native
 from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, to_example, unpaired
 from heedful.labelling.projects import Project, get_project
-from heedful.labelling.quality import agreement_table
 from heedful.labelling.tables import export_run, item, project_version
 from heedful.types import UserError
 
@@ -73,7 +75,7 @@ class Export:
 
 def spelled(row: Row) -> str:
     """A row in one line."""
-    return json.dumps(row, ensure_ascii=False, separators=(", ", ": "))
+    return orjson.dumps(row).decode()
 
 
 def check_asked(asked: Asked) -> None:
@@ -158,19 +160,17 @@ def _without_doubles(
     groups: Sequence[tuple[Decided, list[Row]]], reasons: Counter[str]
 ) -> list[tuple[Decided, list[Row]]]:
     """A pair that stands there twice counts once; of pairs that contradict one another none is kept."""
-    first: dict[str, str] = {}
-    contradicted: set[str] = set()
-    for _, rows in groups:
-        for row in rows:
-            both, way = _identity(row)
-            if first.setdefault(both, way) != way:
-                contradicted.add(both)
-    seen: set[str] = set()
+    identities = [[_identity(row) for row in rows] for _, rows in groups]
+    first: dict[bytes, bytes] = {}
+    contradicted: set[bytes] = set()
+    for both, way in chain.from_iterable(identities):
+        if first.setdefault(both, way) != way:
+            contradicted.add(both)
+    seen: set[bytes] = set()
     kept = []
-    for one, rows in groups:
+    for (one, rows), named in zip(groups, identities, strict=True):
         left = []
-        for row in rows:
-            both, way = _identity(row)
+        for row, (both, way) in zip(rows, named, strict=True):
             if both in contradicted:
                 reasons["another item with the same texts came to the contrary"] += 1
             elif way in seen:
@@ -183,17 +183,17 @@ def _without_doubles(
     return kept
 
 
-def _identity(row: Row) -> tuple[str, str]:
+def _identity(row: Row) -> tuple[bytes, bytes]:
     """Of a row: its texts without and with what is said of them."""
-    prompt = spelled({"prompt": row.get("prompt")})
+    prompt = orjson.dumps(row.get("prompt"))
     if "completion" in row:
-        text = spelled({"completion": row["completion"]})
-        return prompt + text, f"{prompt}{text}{row['label']}"
+        texts = prompt + orjson.dumps(row["completion"])
+        return texts, texts + (b"up" if row["label"] else b"down")
     if "chosen" not in row:
-        whole = spelled({name: value for name, value in row.items() if name != "meta"})
+        whole = orjson.dumps({name: value for name, value in row.items() if name != "meta"})
         return whole, whole
-    chosen, rejected = spelled({"": row["chosen"]}), spelled({"": row["rejected"]})
-    return prompt + "".join(sorted([chosen, rejected])), prompt + chosen + rejected
+    chosen, rejected = orjson.dumps(row["chosen"]), orjson.dumps(row["rejected"])
+    return prompt + min(chosen, rejected) + max(chosen, rejected), prompt + chosen + rejected
 
 
 def _split(groups: Sequence[tuple[Decided, list[Row]]], share: float) -> tuple[list[Row], list[Row]]:
@@ -233,9 +233,14 @@ def _manifest(
         "answers": sum(one.n for one in items),
         "labellers": len({answer.labeller for one in items for answer in one.answers}),
         "mean_share_with_consensus": round(sum(agreement) / len(agreement), 4) if agreement else None,
-        "agreement": agreement_table(found, items),
+        "agreement": agreement_table(items) if _is_partial(asked) else agreement_in(connection, found),
         "direction": _direction(asked),
     }
+
+
+def _is_partial(asked: Asked) -> bool:
+    """Whether the items are not what the statistics of the whole project speak of."""
+    return asked.as_of is not None or asked.without_paused or bool(asked.include)
 
 
 def _direction(asked: Asked) -> str | None:

@@ -73,12 +73,11 @@ def _store_given(
     assert given.value is not None
     about = {"project_id": found.id, "item_id": row["id"], "user_id": user_id}
     values = {"public_id": secrets.token_hex(12), "slot_id": place, "revision": 0, "is_current": True}
-    values |= {"value": given.value, "project_version": found.version, "shown_order": list(keys)}
+    values |= {"value": given.value, "project_version": found.version, "shown_order": []}
     values |= {"client_key": secrets.token_hex(16), "wall_ms": given.wall_ms, "submitted_at": given.at or now()}
     key = connection.execute(insert(annotation).values(**about, suspect=list(warnings), **values)).inserted_primary_key
     assert key is not None
-    # On which side a response stood elsewhere is not known.
-    flat = [{**one, "first_shown": None} for one in flat_rows(given.value, keys)]
+    flat = flat_rows(given.value)
     if flat:
         connection.execute(insert(annotation_value), [{**about, "annotation_id": key[0], **one} for one in flat])
     if row["kind"] == "normal":

@@ -233,7 +233,7 @@ annotation = Table(
     Column("is_current", Boolean, nullable=False),
     Column("value", JSON, nullable=False),
     Column("project_version", Integer, nullable=False),
-    Column("shown_order", JSON, nullable=False),
+    Column("shown_order", JSON, nullable=False),  # empty for answers that were given elsewhere
     Column("client_key", String(64), nullable=False, unique=True),
     Column("active_ms", Integer),
     Column("wall_ms", Integer),
@@ -255,8 +255,7 @@ annotation_value = Table(
     Column("question", String(64), nullable=False),
     Column("response_key", String(16)),
     Column("num", Float),
-    Column("first_shown", Boolean),  # of a winner: whether it stood first on the screen
-    Index(None, "project_id", "question", "item_id", "user_id", "num"),
+    Index(None, "project_id", "question", "item_id", "response_key", "num"),
 )
 """The current answers as numbers, one a row, for statistics; made from `annotation.value`, which holds."""
 

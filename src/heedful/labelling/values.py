@@ -13,17 +13,16 @@ TIE, BOTH_BAD = -1, -2
 Verdict = tuple[Any, ...]
 
 
-def flat_rows(value: Value, shown: Sequence[str]) -> list[dict[str, Any]]:
-    """The answer as rows of `annotation_value`: question, response_key, num, first_shown."""
+def flat_rows(value: Value) -> list[dict[str, Any]]:
+    """The answer as rows of `annotation_value`: question, response_key, num."""
     rows: list[dict[str, Any]] = []
 
-    def add(question: str, num: float, key: str | None = None, first: bool | None = None) -> None:
-        rows.append({"question": question, "response_key": key, "num": float(num), "first_shown": first})
+    def add(question: str, num: float, key: str | None = None) -> None:
+        rows.append({"question": question, "response_key": key, "num": float(num)})
 
     for name in ("preference", "safer"):
         if name in value:
-            winner = value[name]["winner"]
-            add(name, winner_number(value[name]), None, None if winner is None else winner == shown[0])
+            add(name, winner_number(value[name]))
     preference = value.get("preference")
     if preference and preference.get("strength") is not None:
         sign = -1 if preference["winner"] == "r0" else 1

@@ -225,7 +225,7 @@ class _Restorer:
         values |= {"public_id": secrets.token_hex(12), "slot_id": slot_id}
         key = self._insert(annotation, {**about, **values})
         if row["is_current"]:
-            flat = flat_rows(row["value"], row["shown_order"])
+            flat = flat_rows(row["value"])
             if flat:
                 self.connection.execute(
                     insert(annotation_value), [{**about, "annotation_id": key, **one} for one in flat]

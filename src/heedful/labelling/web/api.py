@@ -10,7 +10,18 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import select
 
-from heedful.labelling import accounts, adjudicating, exporting, importing, items, projects, quality, slots, work
+from heedful.labelling import (
+    accounts,
+    adjudicating,
+    agreement_tables,
+    exporting,
+    importing,
+    items,
+    projects,
+    quality,
+    slots,
+    work,
+)
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.exporting import Asked
@@ -258,7 +269,7 @@ def agreement(slug: str, db: DB, account: Reader, question: str | None = None) -
     """How far labellers agree, of every question or of one."""
     found = of_project(db, account, slug, "manage")
     with db.read() as connection:
-        table = quality.agreement_in(connection, found)
+        table = agreement_tables.agreement_in(connection, found)
     if question is None:
         return table
     if question not in table:

@@ -177,7 +177,7 @@ def _revise(
     found = of_project(db, account, slug, "see")
     row, responses = _own_answer(db, account, public_id)
     by_key = {one.key: one for one in responses}
-    shown = [work.Shown(key, by_key[key].content) for key in row.shown_order]
+    shown = [work.Shown(key, by_key[key].content) for key in row.shown_order or by_key]
     task = work.Task("", "", 0.0, found.version, row.prompt, row.context or {}, shown, None)
     with db.read() as connection:
         progress = work.progress(connection, account, slug)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import select
 
-from heedful.labelling import adjudicating, exporting, importing, items, projects, quality
+from heedful.labelling import adjudicating, agreement_tables, exporting, importing, items, projects, quality
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.exporting import Asked
@@ -33,7 +33,7 @@ def dashboard(request: Request, slug: str, db: DB, account: Viewer) -> Response:
     found = of_project(db, account, slug, "manage")
     with db.read() as connection:
         overview = quality.overview(connection, found)
-        agreement = quality.agreement_in(connection, found)
+        agreement = agreement_tables.agreement_in(connection, found)
         people = quality.labellers(connection, found)
         disputed = adjudicating.queue_length(connection, found)
         flags = adjudicating.open_flags(connection, found)

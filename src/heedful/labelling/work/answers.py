@@ -155,7 +155,7 @@ def _store(
     key = connection.execute(insert(annotation).values(**stored)).inserted_primary_key
     assert key is not None
     about = {"annotation_id": key[0], "project_id": found.id, "item_id": row.item_id, "user_id": account.id}
-    flat = flat_rows(value, row.order)
+    flat = flat_rows(value)
     if flat:
         connection.execute(insert(annotation_value), [{**about, **one} for one in flat])
     return stored["public_id"]
@@ -196,7 +196,7 @@ def mine(connection: Connection, account: Account, slug: str, limit: int = 20) -
     for row in rows:
         by_key = {one.key: one for one in responses[row.item_id]}
         about = {"annotation": row.public_id, "value": row.value, "revision": row.revision, "at": row.submitted_at}
-        shown = [{"key": key, "messages": by_key[key].content} for key in row.shown_order]
+        shown = [{"key": key, "messages": by_key[key].content} for key in row.shown_order or by_key]
         listed.append({**about, "prompt": row.prompt, "responses": shown})
     return listed
 
