@@ -51,8 +51,11 @@ def main() -> int:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         write_readme(result)
         print(f"wrote benchmarks/results/{path.name} and the table in README.md")
+    elif arguments.keep and not failed:
+        (RESULTS / f"{arguments.keep}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"wrote benchmarks/results/{arguments.keep}.json; the README's table is made from whole runs")
     elif not failed:
-        print("Nothing was written: only a whole run is kept.")
+        print("Nothing was written: only a whole run is kept, or some parts by --keep NAME.")
     return 1 if failed else 0
 
 
@@ -69,6 +72,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="PART,PART", help=f"some of: {', '.join(parts.parts())}")
     parser.add_argument("--quick", action="store_true", help="one small round of everything: shows that it runs")
+    parser.add_argument("--keep", metavar="NAME", help="write the result of --only to results/NAME.json")
     parser.epilog = f"On a busy machine {CPU_TIME}=1 counts processor time; results are kept of whole, full runs only."
     arguments = parser.parse_args()
     unknown = set((arguments.only or "").split(",")) - {"", *parts.parts()}

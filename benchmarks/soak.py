@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.machine import machine
@@ -41,9 +42,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="heedful-soak-") as name:
         folder = Path(name)
         make_inputs(folder)
-        wanted, whole_s = unbroken(folder)
+        wanted, whole_s = unbroken(folder, command)
         while time.perf_counter() - began < 60 * arguments.minutes:
-            counts += broken(folder, rng, whole_s)
+            counts += broken(folder, rng, whole_s, command)
             counts["runs"] += 1
             if bits(folder / "broken") != wanted:
                 shutil.copytree(folder, kept := Path(tempfile.mkdtemp(prefix="heedful-soak-kept-")), dirs_exist_ok=True)
@@ -80,14 +81,18 @@ def command(out: str) -> list[str]:
     return [sys.executable, "-m", "heedful", "train", "kto", *settings]
 
 
-def unbroken(folder: Path) -> tuple[dict[str, str], float]:
+Command = Callable[[str], list[str]]
+"""From the run folder's name to the command line."""
+
+
+def unbroken(folder: Path, command: Command) -> tuple[dict[str, str], float]:
     """The bits of a run that nobody stopped, and its seconds."""
     began = time.perf_counter()
     subprocess.run(command("unbroken"), cwd=folder, env=environment(), check=True, stdout=subprocess.DEVNULL)
     return bits(folder / "unbroken"), time.perf_counter() - began
 
 
-def broken(folder: Path, rng: random.Random, whole_s: float) -> Counter[str]:
+def broken(folder: Path, rng: random.Random, whole_s: float, command: Command) -> Counter[str]:
     """One run from nothing to its end, stopped up to six times on the way; counts the signals that took effect."""
     shutil.rmtree(folder / "broken", ignore_errors=True)
     counts: Counter[str] = Counter()

@@ -1,0 +1,184 @@
+"""`heed label`: what a command says, and what a mistake is told."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from heedful.cli.root import main
+from heedful.labelling import accounts, work
+from heedful.labelling.database import Database
+from heedful.labelling.events import verify
+from heedful.labelling.tables import annotation
+from heedful.labelling.web.serve import is_local, serve
+from heedful.types import UserError
+from tests.labelling.conftest import make_project, person
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HEEDFUL_LABELS", raising=False)
+    rows = [{"prompt": f"q{n}", "responses": [f"a{n}", f"b{n}"], "id": f"i{n}"} for n in range(3)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def said(capsys, *words: str) -> tuple[int, str]:
+    status = main(["label", *words])
+    out = capsys.readouterr()
+    return status, (out.out + out.err).strip()
+
+
+def test_from_rows_to_a_project_and_out_again(place, capsys):
+    assert said(capsys, "create", "p", "preference", "--overlap", "2")[0] == 0
+    status, words = said(capsys, "import", "p", "rows.jsonl", "--format", "items")
+    assert (status, words.splitlines()[0]) == (0, "3 items added, 0 updated, 0 were there already, 0 refused.")
+    assert "3 were there already" in said(capsys, "import", "p", "rows.jsonl", "--format", "items")[1]
+    assert said(capsys, "open", "p") == (0, "p is open.")
+    assert "enter/" in said(capsys, "users", "add", "ann", "--project", "p")[1]
+    db = Database("labels.db")
+    with db.read() as connection:
+        ann = accounts.Account(accounts.find_user(connection, "ann"), "ann", "ann", "annotator")
+    for winner in ("r0", "r1"):
+        task = work.claim(db, ann, "p")
+        assert task is not None
+        work.submit(db, ann, task.slot, task.lease_token, winner, {"preference": {"winner": winner}})
+    db.close()
+    assert said(capsys, "users", "pause", "ann", "--project", "p") == (0, "ann: done.")
+    assert "ann: 2 answers" in said(capsys, "stats", "p")[1]
+    assert "undefined, because no item has two labels" in said(capsys, "agreement", "p")[1]
+    status, words = said(capsys, "export", "p", "out.jsonl")
+    assert (status, words.splitlines()[0]) == (0, "Wrote 2 rows")
+    assert said(capsys, "export", "p", "no.jsonl", "--without-paused")[0] == 2
+    assert said(capsys, "export", "p", "all.jsonl", "--format", "native")[0] == 0
+    assert said(capsys, "import", "again", "all.jsonl", "--format", "native")[1] == "again is there again, open."
+    assert said(capsys, "verify-audit")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["stats", "nothing"], "labels.db: no such database"),
+        (["serve", "--host", "0.0.0.0", "--db", "x.db"], "say --allow-remote"),
+        (["create", "Bad Name", "preference"], "'Bad Name' is no project's name"),
+        (["create", "p"], "asks at least one of"),
+        (["create", "p", "preferense"], "preferense"),
+        (["create", "p", "preference", "--overlap", "0"], "overlap"),
+        (["users", "add"], "needs a name"),
+        (["exprot", "p", "x"], "did you mean export?"),
+    ],
+)
+def test_mistakes(place, capsys, words, sentence):
+    status, words_said = said(capsys, *words)
+    assert (status, sentence in words_said) == (2, True), words_said
+    assert words_said.count("\n") == 0
+
+
+def test_mistakes_about_a_project(place, capsys):
+    said(capsys, "create", "p", "preference")
+    for words, sentence in [
+        (["stats", "q"], "there is no project 'q' (there are: p)"),
+        (["open", "p"], "p has no items"),
+        (["import", "p", "missing.jsonl"], "missing.jsonl"),
+        (["import", "p", "missing.jsonl", "--format", "items"], "missing.jsonl: no such file"),
+        (["export", "p", "x.jsonl"], "nothing can be exported as trl: there are no items"),
+        (["export", "p", "x.jsonl", "--aggregate", "mean"], "aggregate must be"),
+        (["create", "p", "preference"], "there is a project p already"),
+    ]:
+        status, words_said = said(capsys, *words)
+        assert (status, sentence in words_said) == (2, True), words_said
+    assert not (place / "x.jsonl").exists()
+
+
+def test_who_reaches_it():
+    assert [is_local(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "192.168.1.2", "example.org")] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_a_taken_port_is_said(sqlite):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="give another --port"):
+            serve(sqlite, port=taken.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_a_killed_server_has_every_answer_it_acknowledged(tmp_path):
+    """Three SIGKILLs while four programs submit; a program sends again until it is told that the answer is there."""
+    path = tmp_path / "labels.db"
+    db = Database(str(path))
+    make_project(db, 400, overlap=2)
+    people = [person(db, f"u{n}", member="annotator") for n in range(4)]
+    with db.write() as connection:
+        tokens = [accounts.make_token(connection, who.id, "t", ["label"], None, who.actor) for who in people]
+    db.close()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def program(token: str) -> None:
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", headers={"authorization": f"Bearer {token}"})
+        while not stop.is_set():
+            try:
+                task = client.post("/projects/p/claim").json()
+                body = {"lease_token": task["lease_token"], "client_key": secrets.token_hex(8)}
+                body["value"] = {"preference": {"winner": "r0"}}
+                while not stop.is_set():
+                    try:
+                        done = client.post(f"/slots/{task['slot']}/submit", json=body)
+                    except httpx.HTTPError:
+                        time.sleep(0.05)
+                        continue
+                    if done.status_code in (200, 201):
+                        acknowledged.append(done.json()["annotation"])
+                    break
+            except (httpx.HTTPError, ValueError):
+                time.sleep(0.05)
+
+    def started() -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "heedful", "label", "serve", "--db", str(path), "--port", str(port)]
+        server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert server.stdout is not None
+        assert "Labels in" in server.stdout.readline()
+        return server
+
+    server = started()
+    threads = [threading.Thread(target=program, args=(token,)) for token in tokens]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        time.sleep(1.5)
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        server = started()
+    time.sleep(1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    server.kill()
+    server.wait()
+    db = Database(str(path))
+    with db.read() as connection:
+        rows = connection.execute(select(annotation.c.public_id, annotation.c.item_id, annotation.c.user_id)).all()
+        assert verify(connection)[1] is None
+    db.close()
+    assert len(acknowledged) > 20
+    assert set(acknowledged) <= {row.public_id for row in rows}
+    assert len({(row.item_id, row.user_id) for row in rows}) == len(rows)
