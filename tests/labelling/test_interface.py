@@ -13,6 +13,11 @@ schemathesis = pytest.importorskip("schemathesis")
 hypothesis = pytest.importorskip("hypothesis")
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(_context, value) -> bytes:
+    return str(value).encode()
+
+
 @pytest.mark.slow
 def test_nothing_that_the_description_allows_breaks_the_server(tmp_path):
     db = Database(str(tmp_path / "labels.db"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from heedful.labelling.agreement import (
     table_of,
 )
 from heedful.labelling.consensus import Decided
+from heedful.labelling.database import many_rows
 from heedful.labelling.projects import Project
 from heedful.labelling.tables import annotation, annotation_value, item, membership
 from heedful.labelling.values import flat_rows
@@ -63,6 +65,11 @@ def agreement_table(items: Sequence[Decided]) -> dict[str, Any]:
 
 def agreement_in(connection: Connection, found: Project) -> dict[str, Any]:
     """The same of all normal items of a project, grouped by the database."""
+    with many_rows():
+        return _agreement_in(connection, found)
+
+
+def _agreement_in(connection: Connection, found: Project) -> dict[str, Any]:
     excluded = connection.execute(
         select(item.c.id).where(item.c.project_id == found.id, or_(item.c.kind != "normal", item.c.state == "void"))
     ).scalars()
@@ -73,12 +80,10 @@ def agreement_in(connection: Connection, found: Project) -> dict[str, Any]:
         .where(annotation_value.c.project_id == found.id)
         .group_by(*columns, annotation_value.c.num)
     )
-    lists: dict[str, list[tuple[int, str | None, float, int]]] = defaultdict(list)
-    for question, *rest in connection.execute(asked):
-        lists[question].append(tuple(rest))  # pyright: ignore[reportArgumentType]
     grouped: Grouped = {}
-    for name, rows in lists.items():
-        ids, keys, labels, times = zip(*rows, strict=True)
+    rows_of = groupby(connection.execute(asked.order_by(columns[0])).all(), key=lambda row: row[0])
+    for name, rows in rows_of:
+        _, ids, keys, labels, times = zip(*rows, strict=True)
         places = np.array([_place(key) for key in keys]) if keys[0] is not None else 0
         item_ids = np.array(ids)
         kept = ~np.isin(item_ids, out)

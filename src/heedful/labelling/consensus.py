@@ -30,11 +30,9 @@ class Answer:
 
     labeller: str
     value: Value
-    active_ms: int | None
     wall_ms: int | None
     at: float
     version: int
-    suspect: list[str]
 
 
 @dataclass(slots=True)
@@ -134,15 +132,12 @@ def _answers(
     asked = (
         select(
             annotation.c.item_id,
-            user.c.username,
+            annotation.c.user_id,
             annotation.c.value,
-            annotation.c.active_ms,
             annotation.c.wall_ms,
             annotation.c.submitted_at,
             annotation.c.project_version,
-            annotation.c.suspect,
         )
-        .join(user, user.c.id == annotation.c.user_id)
         .where(*wanted)
         .order_by(annotation.c.item_id, annotation.c.slot_id)
     )
@@ -150,8 +145,10 @@ def _answers(
         here = and_(membership.c.user_id == annotation.c.user_id, membership.c.project_id == found.id)
         asked = asked.join(membership, here).where(~membership.c.paused)
     answers: dict[int, list[Answer]] = defaultdict(list)
-    for row in connection.execution_options(yield_per=BATCH).execute(asked):
-        answers[row[0]].append(Answer(*row[1:]))
+    names: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
+    for block in connection.execution_options(yield_per=BATCH).execute(asked).partitions():
+        for item_id, user_id, *rest in block:
+            answers[item_id].append(Answer(names[user_id], *rest))
     return answers
 
 
@@ -313,7 +310,8 @@ def agreement_of(one: Decided, question: str) -> float | None:
     if said is None or not given:
         return None
     if question in ("preference", "safer"):
-        return fmean(winner_number(value) == winner_number(said) for value in given)
+        wanted = winner_number(said)
+        return sum([winner_number(value) == wanted for value in given]) / len(given)
     if question == "ranking":
         return fmean(value["ranks"] == said["ranks"] for value in given)
     if question == "thumbs":

@@ -117,6 +117,20 @@ def alembic_config(url: URL) -> Any:
     return configuration
 
 
+@contextmanager
+def many_rows() -> Iterator[None]:
+    """Without the garbage collector, which looks at every row again and again while a million of them are read."""
+    import gc
+
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def shown(url: URL) -> str:
     """The database's name for people: without its password."""
     return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)

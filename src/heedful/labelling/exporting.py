@@ -17,8 +17,8 @@ from sqlalchemy import Connection, insert, select
 from heedful.config.suggest import did_you_mean
 from heedful.examples.io import replacing, row_of
 from heedful.labelling.agreement_tables import agreement_in, agreement_table
-from heedful.labelling.consensus import AGGREGATES, Aggregate, Decided, agreement_of, decide, gather
-from heedful.labelling.database import now
+from heedful.labelling.consensus import AGGREGATES, Aggregate, Decided, decide, gather
+from heedful.labelling.database import many_rows, now
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.formats import argilla, label_studio, native
 from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, to_example, unpaired
@@ -104,6 +104,11 @@ def export(connection: Connection, slug: str, asked: Asked) -> Export:
     if asked.format == "native":
         return _native(connection, found)
     kinds = ("normal", *asked.include)
+    with many_rows():
+        return _export(connection, found, asked, kinds)
+
+
+def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequence[str]) -> Export:
     settings = {"as_of": asked.as_of, "without_paused": asked.without_paused}
     items = gather(connection, found, kinds=kinds, **settings)
     decide(connection, found, items, asked.aggregate)
@@ -218,7 +223,6 @@ def _manifest(
     versions = sorted({answer.version for one in items for answer in one.answers})
     newest = max((answer.at for one in items for answer in one.answers), default=None)
     total = len(items)
-    agreement = [value for one in items if (value := agreement_of(one, "preference")) is not None]
     return {
         "project": found.slug,
         "format": asked.format,
@@ -232,7 +236,6 @@ def _manifest(
         "kept_aside": _kept_aside(connection, found, asked),
         "answers": sum(one.n for one in items),
         "labellers": len({answer.labeller for one in items for answer in one.answers}),
-        "mean_share_with_consensus": round(sum(agreement) / len(agreement), 4) if agreement else None,
         "agreement": agreement_table(items) if _is_partial(asked) else agreement_in(connection, found),
         "direction": _direction(asked),
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import check
@@ -71,7 +72,7 @@ def messages_of(stored: Sequence[Mapping[str, str]]) -> list[Message]:
 
 def digest(value: Any) -> str:
     """SHA-256 of a plain value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def response_keys(number: int) -> list[str]:
@@ -86,8 +87,8 @@ def problem_of(found: Project, one: NewItem) -> str | None:
         return problem
     if any(not response.messages or not response.messages[-1].content.strip() for response in one.responses):
         return "a response is empty"
-    texts = [json.dumps(turns(response.messages)) for response in one.responses]
-    if len(set(texts)) < len(texts):
+    texts = {tuple((turn.role, turn.content) for turn in response.messages) for response in one.responses}
+    if len(texts) < len(one.responses):
         return "two of its responses are the same"
     if one.overlap is not None and not 1 <= one.overlap <= 100:
         return f"overlap must be 1 to 100, not {one.overlap}"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
 from heedful.labelling import (
@@ -46,6 +46,9 @@ from heedful.labelling.work import Refused
 
 router = APIRouter(prefix="/api/v1")
 
+Number = Annotated[int, Path(ge=1, le=2**53)]
+"""Of a row."""
+
 
 @router.get("/me")
 def me(account: Reader) -> dict[str, Any]:
@@ -62,7 +65,7 @@ def new_token(body: NewToken, db: DB, account: Manager) -> dict[str, Any]:
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-def drop_token(token_id: int, db: DB, account: Manager) -> None:
+def drop_token(token_id: Number, db: DB, account: Manager) -> None:
     """Revoke a token."""
     with db.write() as connection:
         if not accounts.revoke_token(connection, token_id, None if account.is_admin else account.id, account.actor):
@@ -347,7 +350,7 @@ def export(
 
 
 @router.get("/projects/{slug}/export/{run}")
-def manifest(slug: str, run: Annotated[int, "the export's number"], db: DB, account: Reader) -> dict[str, Any]:
+def manifest(slug: str, run: Number, db: DB, account: Reader) -> dict[str, Any]:
     """The manifest of an export."""
     found = of_project(db, account, slug, "manage")
     with db.read() as connection:
@@ -391,12 +394,3 @@ def _project(found: Project) -> dict[str, Any]:
         "guidelines": found.guidelines,
         "settings": found.settings.model_dump(mode="json"),
     }
-
-
-def refusal(problem: Refused) -> JSONResponse:
-    """An act that was refused, as JSON."""
-    body: dict[str, Any] = {"detail": str(problem)}
-    if problem.problems:
-        body["problems"] = problem.problems
-    headers = {"www-authenticate": "Bearer"} if problem.status == 401 else {}
-    return JSONResponse(body, problem.status, headers)

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
@@ -15,6 +16,7 @@ from heedful import __version__
 from heedful.labelling.accounts import Limiter
 from heedful.labelling.database import Database
 from heedful.labelling.web import api, pages_entering, pages_labelling, pages_managing
+from heedful.labelling.web.callers import refusal
 from heedful.labelling.web.guard import Guard, account_of
 from heedful.labelling.web.showing import Login, back, show
 from heedful.labelling.work import Refused
@@ -37,6 +39,7 @@ def create_app(db: Database) -> FastAPI:
     app.add_exception_handler(Login, _to_login)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(StatementError, _unstorable)
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, str]:
@@ -62,7 +65,7 @@ def _wants_page(request: Request) -> bool:
 def _refused(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Refused)
     if not _wants_page(request):
-        return api.refusal(problem)
+        return refusal(problem)
     return _error_page(request, problem.status, str(problem))
 
 
@@ -89,6 +92,14 @@ def _invalid(request: Request, problem: Exception) -> Response:
     if not _wants_page(request):
         return JSONResponse({"detail": errors}, 422)
     return _error_page(request, 422, errors[0]["msg"])
+
+
+def _unstorable(request: Request, problem: Exception) -> Response:
+    """A number or text that no database holds is the sender's mistake; a database that fails is not."""
+    if isinstance(problem, DBAPIError) and not isinstance(problem, DataError):
+        raise problem
+    sentence = "this holds a number or a character that cannot be stored"
+    return _refused(request, Refused(422, sentence))
 
 
 def _to_login(request: Request, problem: Exception) -> Response:

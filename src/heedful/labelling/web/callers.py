@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
 
 from heedful.labelling import projects
 from heedful.labelling.accounts import Account
@@ -71,3 +72,12 @@ def member(db: Database, account: Account, found: Project) -> Membership:
     """What somebody is in a project."""
     with db.read() as connection:
         return projects.member_of(connection, account, found.id)
+
+
+def refusal(problem: Refused) -> JSONResponse:
+    """An act that was refused, as JSON."""
+    body: dict[str, Any] = {"detail": str(problem)}
+    if problem.problems:
+        body["problems"] = problem.problems
+    headers = {"www-authenticate": "Bearer"} if problem.status == 401 else {}
+    return JSONResponse(body, problem.status, headers)

@@ -12,6 +12,7 @@ from heedful.labelling import accounts
 from heedful.labelling.accounts import Account, Limiter
 from heedful.labelling.database import Database
 from heedful.labelling.tables import user
+from heedful.labelling.web.api import Number
 from heedful.labelling.web.callers import DB
 from heedful.labelling.web.guard import COOKIE, check_origin, set_cookie
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, sentence, show
@@ -134,7 +135,7 @@ def make_token(request: Request, db: DB, account: Sender, form: Form) -> Respons
 
 
 @router.post("/account/tokens/{token_id}/revoke")
-def revoke_token(token_id: int, db: DB, account: Sender) -> Response:
+def revoke_token(token_id: Number, db: DB, account: Sender) -> Response:
     """A token is no longer valid."""
     with db.write() as connection:
         accounts.revoke_token(connection, token_id, account.id, account.actor)

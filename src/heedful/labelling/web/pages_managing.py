@@ -17,6 +17,7 @@ from heedful.labelling.database import Database
 from heedful.labelling.exporting import Asked
 from heedful.labelling.tables import item, membership, user
 from heedful.labelling.web import render
+from heedful.labelling.web.api import Number
 from heedful.labelling.web.callers import DB, of_project
 from heedful.labelling.web.forms import answer_of
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, sentence, show
@@ -81,7 +82,7 @@ def change_state(slug: str, db: DB, account: Sender, form: Form) -> Response:
 
 
 @router.post("/p/{slug}/flags/{flag_id}")
-def resolve_flag(slug: str, flag_id: int, db: DB, account: Sender) -> Response:
+def resolve_flag(slug: str, flag_id: Number, db: DB, account: Sender) -> Response:
     """Somebody has looked at it."""
     found = of_project(db, account, slug, "manage")
     adjudicating.resolve_flag(db, account.actor, flag_id, found.id)
