@@ -52,9 +52,13 @@ def import_(
         print(f"{restored.slug} is there again, {restored.state}.")
         return
     refused: list[tuple[str, str]] = []
-    with opened(db) as database, database.write() as connection:
+    with opened(db) as database:
         read = importing.kept(importing.read_items(data, format, reader=reader, warn=print), refused)
-        added = items.add_items(connection, slug, read, on_conflict=on_conflict, dry_run=dry_run)
+        if dry_run:
+            with database.write() as connection:
+                added = items.add_items(connection, slug, read, on_conflict=on_conflict, dry_run=True)
+        else:
+            added = items.add_in_blocks(database, slug, read, on_conflict=on_conflict)
     refused += added.refused
     for origin, reason in refused[:20]:
         print(f"  {origin}: {reason}")

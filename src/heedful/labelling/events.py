@@ -31,12 +31,7 @@ def record(
     connection: Connection, actor: Actor, verb: str, object_type: str, object_id: object, data: Mapping[str, Any] = {}
 ) -> None:
     """Append an event.  To be called last in a transaction: the end of the chain stays locked until it ends."""
-    head = connection.execute(select(event_head.c.last, event_head.c.hash).with_for_update()).first()
-    if head is None:
-        connection.execute(insert(event_head).values(id=1, last=0, hash=GENESIS))
-        last, before = 0, GENESIS
-    else:
-        last, before = head
+    last, before = connection.execute(select(event_head.c.last, event_head.c.hash).with_for_update()).one()
     row = {
         "id": last + 1,
         "at": now(),
@@ -73,7 +68,7 @@ def verify(connection: Connection) -> tuple[int, str | None]:
         if digest({**row}) != row["hash"]:
             return number, f"event {number} was changed after it was written"
         before = row["hash"]
-    head = connection.execute(select(event_head.c.last, event_head.c.hash)).first()
-    if head is not None and tuple(head) != (number, before):
+    head = connection.execute(select(event_head.c.last, event_head.c.hash)).one()
+    if tuple(head) != (number, before):
         return number, f"events after {number} are missing"
     return number, None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from heedful.labelling.database import now
+from heedful.labelling.database import Database, now
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.given import take_answers
 from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns
@@ -30,6 +30,8 @@ Conflict = Literal["skip", "error", "update"]
 
 
 BATCH = 1000
+BLOCK = 5000
+"""Items of one transaction of a large import."""
 
 
 @dataclass
@@ -70,6 +72,20 @@ def add_items(
         counts = {"added": outcome.added, "updated": outcome.updated, "skipped": outcome.skipped}
         record(connection, actor, "items.import", "project", slug, counts)
     return outcome
+
+
+def add_in_blocks(
+    db: Database, slug: str, items: Iterable[NewItem], *, on_conflict: Conflict = "skip", actor: Actor = CLI
+) -> Added:
+    """`add_items` in many short transactions, between which others answer; what is cut short goes on when repeated."""
+    whole, stream = Added(), iter(items)
+    while block := list(islice(stream, BLOCK)):
+        with db.write() as connection:
+            added = add_items(connection, slug, block, on_conflict=on_conflict, actor=actor)
+        for name in ("added", "updated", "skipped", "answers"):
+            setattr(whole, name, getattr(whole, name) + getattr(added, name))
+        whole.refused += added.refused
+    return whole
 
 
 class _Adder:

@@ -96,7 +96,6 @@ api_token = Table(
     Column("scopes", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
-    Column("last_used_at", Float),
     Column("revoked_at", Float),
 )
 
@@ -326,7 +325,7 @@ event_head = Table(
     Column("last", BigInteger, nullable=False),
     Column("hash", String(64), nullable=False),
 )
-"""One row: the end of the chain, locked while the next event is written."""
+"""One row, there from the start: the end of the chain, locked while the next event is written."""
 
 export_run = Table(
     "export_run",

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import DataError, DBAPIError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, StatementError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
@@ -96,6 +96,8 @@ def _invalid(request: Request, problem: Exception) -> Response:
 
 def _unstorable(request: Request, problem: Exception) -> Response:
     """A number or text that no database holds is the sender's mistake; a database that fails is not."""
+    if isinstance(problem, OperationalError):
+        return _refused(request, Refused(503, "the database is busy; try again"))
     if isinstance(problem, DBAPIError) and not isinstance(problem, DataError):
         raise problem
     sentence = "this holds a number or a character that cannot be stored"

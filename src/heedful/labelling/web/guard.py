@@ -18,7 +18,9 @@ from heedful.labelling.work import Refused
 COOKIE = "heed_session"
 SAFE = ("GET", "HEAD", "OPTIONS")
 MOST_BYTES = 1 << 20
-"""Of a request's body; imports are streams and have no limit."""
+"""Of a request's body."""
+MOST_IMPORTED = 1 << 29
+"""Of an import's; larger ones go through `heed label import`."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,8 +43,9 @@ class Guard:
             return
         nonce = secrets.token_urlsafe(16)
         scope.setdefault("state", {})["nonce"] = nonce
-        limited = not scope["path"].endswith(("/items:import", "/import"))
-        if limited and int(Headers(scope=scope).get("content-length") or 0) > MOST_BYTES:
+        most = MOST_IMPORTED if scope["path"].endswith(("/items:import", "/import")) else MOST_BYTES
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdigit() and int(length) > most:
             await self._refuse(send)
             return
         size, begun = 0, False
@@ -51,7 +54,7 @@ class Guard:
             nonlocal size
             event = await receive()
             size += len(event.get("body", b""))
-            if limited and size > MOST_BYTES:
+            if size > most:
                 raise TooLarge
             return event
 
@@ -73,7 +76,7 @@ class Guard:
     async def _refuse(self, send: Send) -> None:
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": b'{"detail":"the request is larger than 1 MB"}'})
+        await send({"type": "http.response.body", "body": b'{"detail":"the request is too large"}'})
 
 
 def _headers(nonce: str, scope: Scope) -> dict[str, str]:
