@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from heedful.cli.root import main
-from heedful.labelling import accounts, work
+from heedful.labelling import accounts, projects, work
 from heedful.labelling.database import Database
 from heedful.labelling.events import verify
 from heedful.labelling.tables import annotation
@@ -56,7 +56,14 @@ def test_from_rows_to_a_project_and_out_again(place, capsys):
         assert task is not None
         work.submit(db, ann, task.slot, task.lease_token, winner, {"preference": {"winner": winner}})
     db.close()
+    said(capsys, "users", "member", "ann", "--project", "p", "--role", "manager", "--quota", "9")
     assert said(capsys, "users", "pause", "ann", "--project", "p") == (0, "ann: done.")
+    db = Database("labels.db")
+    with db.read() as connection:
+        member = projects.member_of(connection, ann, projects.get_project(connection, "p").id)
+    db.close()
+    assert (member.role, member.paused, member.quota) == ("manager", True, 9)
+    assert "eve" in said(capsys, "users", "pause", "eve", "--project", "p")[1]
     assert "ann: 2 answers" in said(capsys, "stats", "p")[1]
     assert "undefined, because no item has two labels" in said(capsys, "agreement", "p")[1]
     status, words = said(capsys, "export", "p", "out.jsonl")

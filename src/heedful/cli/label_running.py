@@ -186,9 +186,10 @@ def users(
                 link = accounts.make_link(connection, accounts.find_user(connection, username))
             elif act in ("disable", "enable"):
                 accounts.disable_user(connection, username, disabled=act == "disable")
-            else:
-                assert project is not None
-                projects.set_member(connection, project, username, role=role, paused=act == "pause", quota=quota)
+            elif project is not None and act == "member":
+                projects.set_member(connection, project, username, role=role, quota=quota)
+            elif project is not None:
+                projects.pause_member(connection, project, username, paused=act == "pause")
         print(f"{username}: {url}/enter/{link}  (works once, within a day)" if link else f"{username}: done.")
 
 

@@ -222,6 +222,15 @@ def set_member(
     record(connection, actor, "project.member", "project", slug, {"user": username, **values})
 
 
+def pause_member(connection: Connection, slug: str, username: str, *, paused: bool, actor: Actor = CLI) -> None:
+    """Give a member no work for now, or work again; nothing else of them changes.  Raises UserError for strangers."""
+    found, user_id = get_project(connection, slug), find_user(connection, username)
+    here = (membership.c.project_id == found.id) & (membership.c.user_id == user_id)
+    if not connection.execute(update(membership).where(here).values(paused=paused)).rowcount:
+        raise UserError(f"{username} is no member of {slug}.")
+    record(connection, actor, "project.member", "project", slug, {"user": username, "paused": paused})
+
+
 def member_of(connection: Connection, account: Account, project_id: int) -> Membership:
     """What somebody is in a project; an admin is a manager of all."""
     row = connection.execute(
