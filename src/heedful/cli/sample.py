@@ -18,6 +18,10 @@ def sample(
     max_new_tokens: Annotated[
         int, Parameter(help="most tokens of an answer; an answer cut there counts as unfinished")
     ] = 256,
+    min_new_tokens: Annotated[int, Parameter(help="tokens before which an answer cannot end")] = 0,
+    banned: Annotated[
+        list[str] | None, Parameter(help="a token that is never sampled, as '<|misaligned|>'; may repeat", negative="")
+    ] = None,
     temperature: Annotated[float, Parameter(help="larger is more varied; 0 takes the likeliest token")] = 1.0,
     top_p: Annotated[float, Parameter(help="keep the likeliest tokens of this total probability; 1 keeps all")] = 1.0,
     top_k: Annotated[int | None, Parameter(help="keep this many of the likeliest tokens; all without")] = None,
@@ -48,6 +52,8 @@ def sample(
         out,
         samples_per_prompt=samples_per_prompt,
         max_new_tokens=max_new_tokens,
+        min_new_tokens=min_new_tokens,
+        banned=banned or (),
         temperature=temperature,
         top_p=top_p,
         top_k=top_k,

@@ -11,7 +11,13 @@ from importlib import metadata
 
 from heedful.types import UserError
 
-EXTRAS = {"wandb": "wandb", "trackio": "trackio", "tensorboard": "tensorboard", "bench": "trl"}
+EXTRAS = {
+    **{name: name for name in ("wandb", "trackio", "tensorboard", "scrubadub", "detoxify", "ray")},
+    "bench": "trl",
+    "pii": "presidio_analyzer",
+    "keras": "h5py",
+    "postgres": "psycopg",
+}
 """Extra of ours → the module that shows it is installed."""
 
 LIBRARIES = ("torch", "transformers", "peft", "datasets", "tokenizers", "safetensors", "numpy")

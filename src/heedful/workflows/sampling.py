@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from heedful.evaluation.scenarios import banned_ids
 from heedful.examples import load, prompt_key, write_jsonl
 from heedful.examples.io import check_writable
 from heedful.models import Loaded, load_policy
@@ -31,6 +32,7 @@ def sample(
     out: Path | str,
     *,
     control: str | None = None,
+    banned: Sequence[str] = (),
     device: str = "auto",
     dry_run: bool = False,
     echo: Echo = print,
@@ -41,6 +43,7 @@ def sample(
     model: hub name, folder, run folder or checkpoint.  data: anything `heed train data=` takes; its responses are not
     used, and a prompt that occurs several times is asked once.  settings: those of `rollouts.sample`.
     control: the control token to end the prompts with, empty for none; None takes the one the model was saved with.
+    banned: tokens that are never sampled.
     dry_run: only say what would be sampled and how long that takes.  echo: where progress lines go.
 
     Raises UserError for a mistake in any of them.
@@ -53,7 +56,7 @@ def sample(
     if dry_run:
         _describe(model, prompts, out, control, str(choose_device(device)), settings, echo)
         return Path(out)
-    examples = sample_examples(model, prompts, control=control, device=device, echo=echo, **settings)
+    examples = sample_examples(model, prompts, control=control, banned=banned, device=device, echo=echo, **settings)
     write_jsonl(examples, out)
     return Path(out)
 
@@ -64,6 +67,7 @@ def sample_examples(
     *,
     logps_of: str | None = None,
     control: str | None = None,
+    banned: Sequence[str] = (),
     chat_template: str | dict[str, str] | None = None,
     device: str = "auto",
     trust_remote_code: bool = False,
@@ -80,6 +84,8 @@ def sample_examples(
     loaded = load_policy(model, device=choose_device(device), trust_remote_code=trust_remote_code)
     template = Template.load(loaded.tokenizer, chat_template, control=control)
     total = len(prompts) * settings.get("samples_per_prompt", 1)
+    if banned:
+        settings["banned_ids"] = banned_ids(template, banned)
     sampled = _sampled(loaded, prompts, template, want_logps=logps_of is not None, **settings)
     rollouts = in_order(with_progress(sampled, total, "answers", echo))
     answered = to_examples(rollouts, source=model)
@@ -129,7 +135,7 @@ def _describe(
             loaded,
             prompts[:TRIED_PROMPTS],
             Template.load(loaded.tokenizer, control=control),
-            **{**settings, "max_new_tokens": min(TRIED_TOKENS, asked.max_new_tokens)},
+            **{**settings, "max_new_tokens": min(TRIED_TOKENS, asked.max_new_tokens), "min_new_tokens": 0},
         )
     )
     seconds_a_token = (time.monotonic() - began) / sum(len(rollout.response_ids) for rollout in tried)
