@@ -65,13 +65,7 @@ def make_inputs(folder: Path) -> None:
 def command(objective: str, steps: int, out: str, *, overwrite: bool = False) -> list[str]:
     """One run by its recipe, in a process of its own."""
     settings = ["data=scored", "model=model", f"out={out}", f"steps={steps}", "checkpoint_every=6", "threads=1"]
-    settings += [
-        "epochs=null",
-        "batch_size=2048",
-        "watch=null",
-        "cache_dir=cache",
-        *(["overwrite=true"] if overwrite else []),
-    ]
+    settings += ["batch_size=2048", "watch=null", "cache_dir=cache", *(["overwrite=true"] if overwrite else [])]
     return [sys.executable, "-m", "heedful", "train", objective, f"phf/pep8-stdlib/{objective}", *settings]
 
 

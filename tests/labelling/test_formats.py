@@ -14,7 +14,11 @@ from heedful.labelling.events import CLI
 from heedful.labelling.exporting import Asked, export, write
 from heedful.labelling.formats import native
 from heedful.labelling.formats.training import Shape
+from heedful.labelling.frames import from_frame, to_pandas
+from heedful.labelling.hub_folder import write_hub_folder
+from heedful.labelling.importing import Columns
 from heedful.labelling.new_items import NewItem, NewResponse
+from heedful.labelling.projects import questions_of
 from heedful.types import Message, UserError
 from tests.labelling.conftest import make_project, pair, person
 
@@ -360,13 +364,88 @@ class TestImports:
     def test_frames(self):
         pandas = pytest.importorskip("pandas")
         frame = pandas.DataFrame({"q": ["one"], "a": ["x"], "b": ["y"]})
-        [one] = importing.from_frame(frame, {"prompt": "q", "responses": ["a", "b"]})
+        [one] = from_frame(frame, Columns(("a", "b"), "q"))
         assert one.content() == [
             [{"role": "user", "content": "one"}],
             [[{"role": "assistant", "content": t}] for t in "xy"],
         ]
         with pytest.raises(UserError, match="no column 'c'"):
-            list(importing.from_frame(frame, {"prompt": "q", "responses": ["a", "c"]}))
+            list(from_frame(frame, Columns(("a", "c"), "q")))
+
+    def test_tables_by_their_columns(self, tmp_path):
+        (tmp_path / "t.csv").write_text("key,q,a,b,page\n7,one,x,y,text\n")
+        columns = importing.columns_of("prompt=q,responses=a+b,id=key,context=page")
+        [one] = importing.read_items(str(tmp_path / "t.csv"), columns=columns)
+        assert (one.external_id, [r.messages[0].content for r in one.responses]) == ("7", ["x", "y"])
+        assert one.context == {"page": "text"}
+        with pytest.raises(UserError, match="columns are written"):
+            importing.columns_of("prompt=q")
+        with pytest.raises(UserError, match="no column 'z'"):
+            list(importing.read_items(str(tmp_path / "t.csv"), columns=importing.columns_of("responses=a+z")))
+
+    def test_argillas_data_sets_on_the_hub(self, tmp_path):
+        old = {"prompt": "q", "response-1": "x", "response-2": "y", "metadata": "{\"k\": 1}", "external_id": "e",
+               "choice": [{"user_id": "u", "value": "response-2", "status": "submitted"},
+                          {"user_id": "v", "value": None, "status": "discarded"}],
+               "choice-suggestion": "response-1"}  # fmt: skip
+        new = {"id": "n", "prompt": "q", "r0": "x", "r1": "y", "status": "completed",
+               "preference.responses": ["tie"], "preference.responses.users": ["U"],
+               "preference.responses.status": ["submitted"]}  # fmt: skip
+        read = []
+        for number, row in enumerate((old, new)):
+            (tmp_path / f"{number}.jsonl").write_text(json.dumps(row) + "\n")
+            read += importing.read_items(str(tmp_path / f"{number}.jsonl"), "argilla")
+        first, second = read
+        assert [(given.username, given.value) for given in first.answers] == [
+            ("u", {"preference": {"winner": "r1"}}),
+            ("v", None),
+        ]
+        assert (first.external_id, first.meta, len(first.responses)) == ("e", {"k": 1}, 2)
+        assert second.answers[0].value == {"preference": {"winner": None, "outcome": "tie"}}
+
+    def test_labels_as_a_frame(self, sqlite):
+        pytest.importorskip("pandas")
+        make_project(sqlite, 2, overlap=2)
+        answered(sqlite, "ann", [better("r0"), better("r1")])
+        answered(sqlite, "bob", [better("r0"), better("r0")])
+        with sqlite.read() as connection:
+            frame = to_pandas(connection, "p")
+        assert frame[["item", "labeller", "label"]].values.tolist() == [
+            ["i0", "ann", 0], ["i0", "bob", 0], ["i1", "ann", 1], ["i1", "bob", 0],
+        ]  # fmt: skip
+        assert frame["decided"].isna().tolist() == [False, False, True, True]
+
+
+class TestForTheHub:
+    def test_a_folder_that_datasets_loads(self, sqlite, tmp_path):
+        from datasets import load_dataset
+
+        make_project(sqlite, 12)
+        answered(sqlite, "ann", [better("r0")] * 12)
+        with sqlite.read() as connection:
+            done = write_hub_folder(connection, "p", tmp_path / "set", Asked("trl", split=0.3))
+            with pytest.raises(UserError, match="not empty"):
+                write_hub_folder(connection, "p", tmp_path / "set", Asked("trl"))
+            with pytest.raises(UserError, match="is trl or kto"):
+                write_hub_folder(connection, "p", tmp_path / "other", Asked("argilla"))
+        loaded = load_dataset(str(tmp_path / "set"), cache_dir=str(tmp_path / "cache"))
+        assert {name: len(rows) for name, rows in loaded.items()} == {
+            "train": len(done.rows), "test": len(done.held_out),
+        }  # fmt: skip
+        assert loaded["train"][0]["chosen"] == done.rows[0]["chosen"]
+        card = (tmp_path / "set" / "README.md").read_text()
+        assert "# Be fair" in card
+        assert "heed label import p data/train.parquet" in card
+
+    def test_its_own_way_back(self, sqlite, tmp_path):
+        make_project(sqlite, 3)
+        answered(sqlite, "ann", [better("r0")] * 3)
+        with sqlite.write() as connection:
+            write_hub_folder(connection, "p", tmp_path / "set", Asked("trl"))
+            make = questions_of({"preference": {}})
+            projects.create_project(connection, "q", make)
+            read = importing.read_items(str(tmp_path / "set" / "data" / "train.parquet"))
+            assert items.add_items(connection, "q", read).added == 3
 
 
 def test_who_answers_how(sqlite):

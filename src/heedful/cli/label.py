@@ -27,6 +27,10 @@ def import_(
     on_conflict: Annotated[
         Literal["skip", "error", "update"], Parameter(help="what becomes of items that are there already")
     ] = "skip",
+    columns: Annotated[
+        str | None,
+        Parameter(help="of a table (CSV, JSON Lines, Parquet): prompt=COLUMN,responses=COLUMN+COLUMN,id=COLUMN"),
+    ] = None,
     reader: Annotated[str | None, Parameter(help="name of the reader of the data; found from the rows without")] = None,
     dry_run: Annotated[bool, Parameter(help="say what would come in, and what not, and stop", negative="")] = False,
     db: Db = None,
@@ -53,7 +57,9 @@ def import_(
         return
     refused: list[tuple[str, str]] = []
     with opened(db) as database:
-        read = importing.kept(importing.read_items(data, format, reader=reader, warn=print), refused)
+        by = None if columns is None else importing.columns_of(columns)
+        found = importing.read_items(data, format, reader=reader, columns=by, warn=print)
+        read = importing.kept(found, refused)
         if dry_run:
             with database.write() as connection:
                 added = items.add_items(connection, slug, read, on_conflict=on_conflict, dry_run=True)
@@ -106,6 +112,10 @@ def export(
         bool, Parameter(help="write strength as TRL's margin, which changes its loss", negative="")
     ] = False,
     split: Annotated[float, Parameter(help="share of the prompts that is written apart")] = 0.0,
+    hub: Annotated[
+        bool, Parameter(help="OUT is a folder: Parquet, a card, guidelines and settings", negative="")
+    ] = False,
+    push: Annotated[str | None, Parameter(help="with --hub, push the folder to this data set's name")] = None,
     without_paused: Annotated[bool, Parameter(help="leave out paused labellers' answers", negative="")] = False,
     db: Db = None,
 ) -> None:
@@ -125,6 +135,17 @@ def export(
     own = user_function(aggregate, "aggregate", takes=("items",)) if names_file(aggregate) else aggregate
     asked = exporting.Asked(format, own, min_n, min_confidence, split=split, without_paused=without_paused, shape=shape)
     exporting.check_asked(asked)
+    if push is not None and not hub:
+        raise UserError("--push needs --hub, which writes the folder that is pushed.")
+    if hub:
+        from heedful.labelling.hub_folder import push_hub_folder, write_hub_folder
+
+        with opened(db) as database, database.read() as connection:
+            done = write_hub_folder(connection, slug, out, asked)
+        print(f"Wrote {len(done.rows):,} rows and {len(done.held_out):,} held out into {out}, with a card.")
+        if push is not None:
+            print(f"Pushed to {push_hub_folder(out, push)}.")
+        return
     with opened(db) as database:
         with database.read() as connection:
             done = exporting.export(connection, slug, asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,48 @@ from heedful.labelling.new_items import Given, NewItem, NewResponse
 from heedful.types import Example, Message, UserError
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold what.  prompt, id, context: None for none."""
+
+    responses: tuple[str, ...]
+    prompt: str | None = None
+    id: str | None = None
+    context: tuple[str, ...] = ()
+
+    def named(self) -> list[str]:
+        """All columns that are read."""
+        return [*self.responses, *self.context, *(name for name in (self.prompt, self.id) if name is not None)]
+
+
+def columns_of(text: str) -> Columns:
+    """From `prompt=q,responses=a+b,id=key,context=page`.  Raises UserError for anything else."""
+    parts: dict[str, str] = {name: value for name, _, value in (part.partition("=") for part in text.split(","))}
+    unknown = set(parts) - {"prompt", "responses", "id", "context"}
+    if unknown or not parts.get("responses"):
+        raise UserError(f"columns are written prompt=COLUMN,responses=COLUMN+COLUMN,id=COLUMN, not {text!r}.")
+    several = {
+        name: tuple(parts.get(name, "").split("+")) if parts.get(name) else () for name in ("responses", "context")
+    }
+    return Columns(several["responses"], parts.get("prompt"), parts.get("id"), several["context"])
+
+
+def row_by(columns: Columns, row: Row) -> Row:
+    """A table's row as one of ours.  Raises UserError for a column that it lacks."""
+    missing = [name for name in columns.named() if name not in row]
+    if missing:
+        raise UserError(f"there is no column {missing[0]!r} (there are: {', '.join(map(str, row))}).")
+    made: Row = {"responses": [row[name] for name in columns.responses]}
+    if columns.prompt is not None:
+        made["prompt"] = row[columns.prompt]
+    if columns.id is not None:
+        made["id"] = row[columns.id]
+    if columns.context:
+        made["context"] = {name: str(row[name]) for name in columns.context}
+    return made
+
 
 FORMATS: dict[str, str] = {
     "auto": "any data that heed train reads: prompts with one or more responses; its own labels become suggestions",
@@ -38,13 +81,23 @@ def check_format(name: str) -> str:
 
 
 def read_items(
-    source: str, form: str = "auto", *, reader: str | None = None, warn: Callable[[str], None] = lambda line: None
+    source: str,
+    form: str = "auto",
+    *,
+    reader: str | None = None,
+    columns: Columns | None = None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Iterator[NewItem | Dropped]:
     """The items of a file, folder, hub name or mixture, and what cannot be one.
 
+    columns: for a table of any kind, which of its columns are what.
     Raises UserError for what cannot be read at all.
     """
     check_format(form)
+    if columns is not None:
+        rows = ((origin, row_by(columns, row)) for origin, row in located_rows(Path(source)))
+        yield from items_of(rows, "items", warn)
+        return
     if form == "auto":
         report = LoadReport()
         for read in read_mixture(source, reader=reader, report=report):
@@ -193,22 +246,6 @@ def _messages(content: Any, role: str) -> list[Message]:
     ):
         return [Message(str(turn["role"]), str(turn["content"])) for turn in content]
     raise UserError("a prompt or response is a text, or a list of turns {role, content}")
-
-
-def from_frame(frame: Any, columns: dict[str, Any]) -> Iterator[NewItem]:
-    """Items of a pandas DataFrame.  columns: `prompt` → its column, `responses` → a list of columns, and `id`.
-
-    Raises UserError for columns that the frame lacks.
-    """
-    named = [columns["prompt"], *columns["responses"], *([columns["id"]] if "id" in columns else [])]
-    missing = [name for name in named if name not in frame.columns]
-    if missing:
-        raise UserError(f"the frame has no column {missing[0]!r} (it has {', '.join(map(str, frame.columns))}).")
-    for number, row in enumerate(frame.to_dict("records")):
-        whole = {"prompt": row[columns["prompt"]], "responses": [row[name] for name in columns["responses"]]}
-        if "id" in columns:
-            whole["id"] = row[columns["id"]]
-        yield from_row(f"row {number}", whole)
 
 
 def kept(items: Iterable[NewItem | Dropped], refused: list[tuple[str, str]]) -> Iterator[NewItem]:

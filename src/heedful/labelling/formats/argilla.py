@@ -183,12 +183,13 @@ def ranks_of(said: Sequence[Any]) -> dict[str, int]:
 
 
 def read(rows: Iterator[tuple[str, Row]], warn: Callable[[str], None]) -> Iterator[NewItem]:
-    """Items with their answers from records (nested as the SDK writes them).
+    """Items with their answers from records: nested as the SDK writes them, or flat as data sets on the hub hold them.
 
     rows: origin and record.  Raises UserError for records without fields that look like responses.
     """
     warned = False
-    for origin, record in rows:
+    for origin, row_of_file in rows:
+        record = nested(row_of_file)
         fields = record.get("fields")
         if not isinstance(fields, Mapping):
             raise UserError(f"{origin}: no Argilla record: it has no fields.")
@@ -215,6 +216,51 @@ def read(rows: Iterator[tuple[str, Row]], warn: Callable[[str], None]) -> Iterat
         first = _messages(fields[prompt], "user") if prompt else []
         identity = str(record["id"]) if record.get("id") is not None else None
         yield NewItem(first, responses, identity, meta=metadata, answers=said, origin=origin)
+
+
+def nested(row: Row) -> Row:
+    """A record of a data set on the hub, in the form of the SDK.
+
+    Argilla 1 wrote a column a field and a column a question with lists of {user_id, value, status}; Argilla 2 writes
+    `QUESTION.responses` with `.users` and `.status` beside it.
+    """
+    if "fields" in row:
+        return row
+    responses: dict[str, list[Row]] = {}
+    fields, metadata = {}, {}
+    for name, value in row.items():
+        question, _, part = name.partition(".responses")
+        if part == "" and name.endswith(".responses"):
+            users = row.get(f"{question}.responses.users") or [None] * len(value or [])
+            states = row.get(f"{question}.responses.status") or [None] * len(value or [])
+            given = zip(value or [], users, states, strict=True)
+            responses[question] = [{"value": v, "user_id": u, "status": s} for v, u, s in given]
+        elif isinstance(value, list) and value and all(isinstance(one, Mapping) and "status" in one for one in value):
+            responses[name] = [dict(one) for one in value]
+        elif name == "metadata":
+            metadata = _decoded(value)
+        elif (
+            name in ("id", "external_id", "_server_id", "status", "vectors")
+            or "." in name
+            or name.endswith(("-suggestion", "-suggestion-metadata"))
+            or value is None
+            or value == []
+        ):
+            continue
+        elif isinstance(value, str | list):
+            fields[name] = value
+    identity = row.get("id") or row.get("external_id")
+    return {"id": identity, "fields": fields, "responses": responses, "metadata": metadata}
+
+
+def _decoded(value: Any) -> Row:
+    """Metadata, which Argilla 1 wrote as JSON in a text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            return {}
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _given(record: Row, keys: Mapping[str, str]) -> Iterator[Given]:
