@@ -316,7 +316,7 @@ def test_the_pages_for_managers(sqlite, server):
     csrf = log_in(sqlite, server, boss)
     dashboard = server.get("/p/p/dashboard").text
     assert "Krippendorff" in dashboard
-    assert "<b>3</b> disputed" in dashboard
+    assert "<b>3</b> items disputed" in dashboard
     page = server.get("/p/p/adjudicate").text
     action = re.search(r'action="(/p/p/adjudicate/\w+)"', page)[1]
     fields = {"csrf": csrf, "preference": "r0", "category": "ambiguous"}

@@ -75,16 +75,16 @@ def page(name: str, values: Mapping[str, Any]) -> str:
     return templates().get_template(name).render(**values)
 
 
-def bars(rows: Sequence[tuple[str, float, str]], *, width: int = 640, most: float | None = None) -> Markup:
+def bars(rows: Sequence[tuple[str, float, str]], *, width: int = 420, most: float | None = None) -> Markup:
     """A bar chart as inline SVG.  rows: name, length, what stands behind the bar."""
     if not rows:
         return Markup("")
-    step, left = 26, 170
+    step, left = 26, 110
     longest = max(most or 0.0, max(value for _, value, _ in rows), 1e-9)
     parts = [Markup("<svg class='bars' viewBox='0 0 {} {}' role='img'>").format(width, step * len(rows) + 4)]
     for number, (name, value, note) in enumerate(rows):
-        y, length = step * number + 2, max(0.0, (width - left - 110) * value / longest)
-        parts.append(Markup("<text x='{}' y='{}' text-anchor='end'>{}</text>").format(left - 8, y + 15, name[:24]))
+        y, length = step * number + 2, max(0.0, (width - left - 90) * value / longest)
+        parts.append(Markup("<text x='{}' y='{}' text-anchor='end'>{}</text>").format(left - 8, y + 15, name[:14]))
         parts.append(Markup("<rect x='{}' y='{}' width='{:.1f}' height='18' rx='3'/>").format(left, y + 1, length))
         parts.append(Markup("<text x='{:.1f}' y='{}'>{}</text>").format(left + length + 6, y + 15, note))
     return Markup("").join([*parts, Markup("</svg>")])
