@@ -177,5 +177,10 @@ def _of_pair(single: list[tuple[int, str, float]], level: Level) -> dict[str, An
 
 def _spelled(found: Estimate) -> dict[str, Any]:
     """Only what there is."""
-    rounded = {name: round(value, 4) + 0.0 if isinstance(value, float) else value for name, value in asdict(found).items()}
+    rounded = {name: _rounded(value) for name, value in asdict(found).items()}
     return {name: value for name, value in rounded.items() if value is not None or name == "value"}
+
+
+def _rounded(value: Any) -> Any:
+    """Without a zero below zero."""
+    return round(value, 4) + 0.0 if isinstance(value, float) else value

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 from heedful.types import RunError, UserError
@@ -84,7 +85,7 @@ def _by_ray(
     work: Callable[..., Result], pieces: Iterable[Piece], settings: Sequence[Any], workers: int
 ) -> Iterator[Result]:
     try:
-        import ray  # pyright: ignore[reportMissingImports]
+        ray: Any = import_module("ray")
     except ImportError:
         raise UserError("engine=ray needs Ray: pip install 'heedful[ray]'") from None
     if not ray.is_initialized():
