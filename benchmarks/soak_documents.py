@@ -30,14 +30,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak_documents", description=__doc__)
     parser.add_argument("--steps", type=int, default=24, help="of each run [default: 24]")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--folder", type=Path, help="where inputs are, or are made, that are kept [default: none are]")
     arguments = parser.parse_args()
     rng, counts = random.Random(arguments.seed), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="heedful-soak-") as name:
-        folder = Path(name)
-        make_inputs(folder)
+        folder = arguments.folder or Path(name)
+        if not (folder / "model").is_dir():
+            folder.mkdir(exist_ok=True)
+            make_inputs(folder)
         for objective in OBJECTIVES:
             line = partial(command, objective, arguments.steps)
-            wanted, whole_s = unbroken(folder, lambda out, line=line: line(out, overwrite=True))
+            anew = partial(line, overwrite=True)
+            unbroken(folder, anew)  # what is cached then makes both the others as long
+            wanted, whole_s = unbroken(folder, anew)
             stopped = Counter[str]()
             while not stopped:  # a run may end before its signal comes
                 stopped = broken(folder, rng, whole_s, line)
