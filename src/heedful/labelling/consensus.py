@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
@@ -317,8 +317,3 @@ def agreement_of(one: Decided, question: str) -> float | None:
     if question == "thumbs":
         return fmean(value == said for value in given)
     return None
-
-
-def sources_of(one: Decided) -> Mapping[str, str | None]:
-    """Response key → where it is from."""
-    return {row.key: row.source for row in one.responses}

@@ -23,7 +23,7 @@ from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.formats import argilla, label_studio, native
 from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, to_example, unpaired
 from heedful.labelling.projects import Project, get_project
-from heedful.labelling.tables import export_run, item, project_version
+from heedful.labelling.tables import export_run, item
 from heedful.types import UserError
 
 FORMATS: dict[str, str] = {
@@ -303,12 +303,6 @@ def keep_note(connection: Connection, done: Export, actor: Actor) -> int:
     assert key is not None
     record(connection, actor, "export", "project", found.slug, {"format": values["format"], "run": key[0]})
     return key[0]
-
-
-def versions_of(connection: Connection, found: Project) -> list[Any]:
-    """All versions, oldest first."""
-    asked = select(project_version).where(project_version.c.project_id == found.id).order_by(project_version.c.version)
-    return list(connection.execute(asked).mappings())
 
 
 def _sha256(text: str) -> str:

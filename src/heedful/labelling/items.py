@@ -24,7 +24,6 @@ from heedful.labelling.tables import (
     slot,
     suggestion,
 )
-from heedful.types import UserError
 
 Conflict = Literal["skip", "error", "update"]
 
@@ -227,10 +226,3 @@ def responses_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, l
 def _blocks(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
-
-
-def check_conflict(value: str) -> Conflict:
-    """Raises UserError for what is no way to treat items that are there already."""
-    if value not in ("skip", "error", "update"):
-        raise UserError(f"on_conflict must be skip, error or update, not {value!r}.")
-    return value  # pyright: ignore[reportReturnType]

@@ -51,11 +51,6 @@ class Membership:
     quota: int | None = None
 
     @property
-    def may_label(self) -> bool:
-        """Whether work is given to them."""
-        return self.role is not None and not self.paused
-
-    @property
     def may_manage(self) -> bool:
         """Whether they may see everything and change the project."""
         return self.role == "manager"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from heedful.labelling.consensus import Decided, agreement_of
 from heedful.labelling.new_items import messages_of
 from heedful.labelling.questions import HARMS
-from heedful.types import TEXT, Example, Response
+from heedful.types import Example, Response
 
 Row = dict[str, Any]
 
@@ -40,10 +40,6 @@ class Shape:
     labels_from: Literal["thumbs", "preference"] = "thumbs"
     question: Literal["preference", "safer"] = "preference"
     direction: Literal["safer", "harmful"] = "safer"
-
-
-Maker = Callable[[Decided, Shape], "list[Row] | str"]
-"""The rows of an item, or why it has none."""
 
 
 def preference(one: Decided, shape: Shape) -> list[Row] | str:
@@ -205,11 +201,6 @@ def to_example(one: Decided) -> Example:
 
 def _index(said: dict[str, Any] | None) -> int | None:
     return None if said is None or said["winner"] is None else int(said["winner"][1:])
-
-
-def is_plain(one: Decided) -> bool:
-    """Whether its prompt is verbatim text and no chat."""
-    return all(turn["role"] == TEXT for turn in one.prompt)
 
 
 def _meta(one: Decided, question: str) -> Row:
