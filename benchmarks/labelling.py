@@ -11,42 +11,35 @@ import argparse
 import datetime
 import json
 import random
-import re
 import secrets
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 
+from benchmarks.labelling_pages import pages
+from benchmarks.labelling_projects import pairs, run, set_up, timed
+from benchmarks.labelling_safety import crowd, kills
 from benchmarks.machine import machine
-from heedful.labelling import accounts, agreement_tables, items, projects, quality, work
+from heedful.labelling import agreement_tables, quality, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.consensus import decide, gather
 from heedful.labelling.database import Database
-from heedful.labelling.events import verify
 from heedful.labelling.exporting import Asked, export
-from heedful.labelling.new_items import NewItem, NewResponse
 from heedful.labelling.projects import get_project
-from heedful.labelling.questions import Questions
-from heedful.labelling.settings import ProjectSettings
 from heedful.labelling.tables import annotation, annotation_value, item, membership, slot
 from heedful.labelling.values import flat_rows
-from heedful.labelling.work import Refused
-from heedful.types import Message
 
 RESULT = Path(__file__).resolve().parent / "results" / "labelling.json"
 ANSWERED, OVERLAP = 10, 12
+USUAL = 3
+"""Answers wanted of an item in most projects."""
 CHUNK = 10_000
 
 
@@ -80,46 +73,11 @@ def say(name: str, found: dict[str, Any]) -> None:
     print(f"{name}: {json.dumps(found)}", flush=True)
 
 
-def pairs(number: int) -> list[NewItem]:
-    """Items of two responses with texts of usual length."""
-    rng = random.Random(0)
-    words = ["river", "stone", "music", "garden", "letter", "window", "winter", "engine", "silver", "market"]
-
-    def text(count: int) -> str:
-        return " ".join(rng.choices(words, k=count))
-
-    return [
-        NewItem(
-            [Message("user", f"{text(20)}? {n}")],
-            [NewResponse([Message("assistant", f"{text(60)} {side}")], f"model-{side}") for side in "ab"],
-            f"item-{n}",
-        )
-        for n in range(number)
-    ]
-
-
-def timed(work_of: Callable[[], Any]) -> tuple[Any, float]:
-    """What it gives, and its seconds."""
-    began = time.perf_counter()
-    return work_of(), time.perf_counter() - began
-
-
-def set_up(db: Database, new_items: list[NewItem], overlap: int, people: int) -> tuple[list[Account], float]:
-    """A project with people; the seconds that its import took."""
-    with db.write() as connection:
-        questions = Questions.model_validate({"preference": {"strength": 3}})
-        projects.create_project(connection, "p", questions, settings=ProjectSettings(overlap=overlap))
-    with db.write() as connection:
-        _, seconds = timed(lambda: items.add_items(connection, "p", new_items))
-        projects.set_state(connection, "p", "open")
-        accounts_of = [accounts.add_user(connection, f"u{n}") for n in range(people)]
-        for n in range(people):
-            projects.set_member(connection, "p", f"u{n}")
-    return [Account(key, f"u{n}", f"u{n}", "annotator") for n, key in enumerate(accounts_of)], seconds
-
-
 def load(path: Path, num_items: int, seconds: float) -> dict[str, Any]:
     """A large project: how long everything takes."""
+    usual = Database(str(path.with_name("usual.db")))
+    _, usual_s = set_up(usual, pairs(num_items), USUAL, 1)
+    usual.close()
     db = Database(str(path))
     people, import_s = set_up(db, pairs(num_items), OVERLAP, 40)
     answered = fill(db, people)
@@ -137,16 +95,21 @@ def load(path: Path, num_items: int, seconds: float) -> dict[str, Any]:
     waits = think_time(db, people[:20], seconds)
     db.close()
     size = path.stat().st_size
+    shown = pages(path, people[0])
     return {
         "items": num_items,
         "answers": answered,
-        "import_items_per_s": round(num_items / import_s),
+        "import_items_per_s": {
+            f"overlap {USUAL}": round(num_items / usual_s),
+            f"overlap {OVERLAP}": round(num_items / import_s),
+        },
         "export_rows_per_s": round(rows / export_s),
         "exported_rows": rows,
         "gather_and_decide_s": round(gather_s, 2),
         "statistics_s": round(stats_s, 2),
         "database_mb": round(size / 2**20),
         **waits,
+        "pages": shown,
     }
 
 
@@ -219,136 +182,6 @@ def think_time(db: Database, people: list[Account], seconds: float) -> dict[str,
         "claim_ms": quantiles(claims),
         "submit_ms": quantiles(submissions),
     }
-
-
-def run(threads: list[threading.Thread]) -> None:
-    """All at once, to the end."""
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def crowd(url: str) -> dict[str, Any]:
-    """50 workers of 25 people without think time: what was assigned too often, lost or doubled."""
-    db = Database(url)
-    num_items, overlap = 300, 3
-    people, _ = set_up(db, pairs(num_items), overlap, 25)
-    acknowledged: list[str] = []
-    waits: list[float] = []
-
-    def worker(who: Account) -> None:
-        while True:
-            began = time.perf_counter()
-            task = work.claim(db, who, "p")
-            if task is None:
-                return
-            try:
-                value = {"preference": {"winner": "r0", "strength": 1}}
-                done = work.submit(db, who, task.slot, task.lease_token, secrets.token_hex(8), value)
-            except Refused:  # the same person's other worker was first
-                continue
-            acknowledged.append(done.annotation)
-            waits.append(time.perf_counter() - began)
-
-    _, took = timed(lambda: run([threading.Thread(target=worker, args=(people[n % 25],)) for n in range(50)]))
-    found = audit(db, acknowledged, overlap)
-    db.close()
-    p99 = round(1000 * float(np.quantile(waits, 0.99)))
-    return {"workers": 50, "answers_per_s": round(len(acknowledged) / took), "claim_and_submit_p99_ms": p99, **found}
-
-
-def audit(db: Database, acknowledged: list[str], overlap: int) -> dict[str, Any]:
-    """What a database holds against what it said it took."""
-    with db.read() as connection:
-        rows = connection.execute(select(annotation.c.item_id, annotation.c.user_id, annotation.c.public_id)).all()
-        counted = connection.execute(select(func.sum(membership.c.num_done))).scalar_one()
-        chain = verify(connection)[1]
-    per_item = Counter(row.item_id for row in rows)
-    twice = len(rows) - len({(row.item_id, row.user_id) for row in rows})
-    stored = {row.public_id for row in rows}
-    return {
-        "acknowledged": len(set(acknowledged)),
-        "stored": len(rows),
-        "lost": len(set(acknowledged) - stored),
-        "over_assigned": sum(count > overlap for count in per_item.values()),
-        "same_person_twice": twice,
-        "counted_wrong": int(counted) - len(rows),
-        "audit": chain or "whole",
-    }
-
-
-def kills(path: Path, times: int) -> dict[str, Any]:
-    """A server killed by SIGKILL while 8 programs submit over HTTP."""
-    db = Database(str(path))
-    people, _ = set_up(db, pairs(3000), 2, 8)
-    with db.write() as connection:
-        tokens = [accounts.make_token(connection, who.id, "load", ["label"], None, who.actor) for who in people]
-    db.close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    acknowledged: list[str] = []
-    stop = threading.Event()
-    resent = Counter()
-
-    def program(token: str) -> None:
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", headers={"authorization": f"Bearer {token}"})
-        while not stop.is_set():
-            try:
-                got = client.post("/projects/p/claim", timeout=20)
-                if got.status_code != 200:
-                    time.sleep(0.05)
-                    continue
-                task, key = got.json(), secrets.token_hex(8)
-                value = {"preference": {"winner": "r0", "strength": 1}}
-                body = {"lease_token": task["lease_token"], "client_key": key, "value": value}
-                while not stop.is_set():
-                    try:
-                        done = client.post(f"/slots/{task['slot']}/submit", json=body, timeout=20)
-                    except httpx.HTTPError:
-                        resent["tries"] += 1
-                        time.sleep(0.1)
-                        continue
-                    if done.status_code in (200, 201):
-                        acknowledged.append(done.json()["annotation"])
-                        resent["same answer"] += done.status_code == 200
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-
-    threads = [threading.Thread(target=program, args=(token,)) for token in tokens]
-    server = serve(path, port)
-    for thread in threads:
-        thread.start()
-    draw = random.Random(0)
-    for _ in range(times):
-        time.sleep(draw.uniform(1.0, 2.0))
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        server = serve(path, port)
-    time.sleep(1.0)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    server.kill()
-    server.wait()
-    db = Database(str(path))
-    found = audit(db, acknowledged, 2)
-    with db.read() as connection:
-        found["integrity"] = connection.exec_driver_sql("PRAGMA integrity_check").scalar()
-    db.close()
-    return {"kills": times, **found, "answers_sent_again_and_known": resent["same answer"]}
-
-
-def serve(path: Path, port: int) -> subprocess.Popen[str]:
-    """A server that answers."""
-    command = [sys.executable, "-m", "heedful", "label", "serve", "--db", str(path), "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert server.stdout is not None
-    first = server.stdout.readline()
-    assert re.search("Labels in", first), first
-    return server
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from heedful.labelling import accounts, items, projects
+from heedful.labelling import accounts, items, projects, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.new_items import NewItem, NewResponse
@@ -125,3 +125,19 @@ def make_project(
         if state != "draft":
             projects.set_state(connection, slug, state)
         return projects.get_project(connection, slug)
+
+
+def answered(db: Database, name: str, values: list[dict | None], slug: str = "p") -> None:
+    """Somebody answers the first items in order; None skips one."""
+    who = person(db, name, member="annotator", slug=slug)
+    for number, value in enumerate(values):
+        task = work.claim(db, who, slug)
+        assert task is not None
+        if value is None:
+            work.skip_task(db, who, task.slot, task.lease_token, "unclear")
+        else:
+            work.submit(db, who, task.slot, task.lease_token, f"{name}-{slug}-{number}", value)
+
+
+def better(winner: str | None, **more) -> dict:
+    return {"preference": {"winner": winner, **({} if winner else {"outcome": "tie"}), **more}}

@@ -11,8 +11,10 @@ from starlette.testclient import TestClient
 from heedful.labelling import accounts, projects, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
+from heedful.labelling.projects import get_project
 from heedful.labelling.web.app import create_app
-from tests.labelling.conftest import make_project, pair, person
+from heedful.labelling.web.remembered import Remembered
+from tests.labelling.conftest import answered, better, make_project, pair, person
 
 PASSWORD = "correct horse"
 
@@ -335,3 +337,28 @@ def test_the_pages_for_managers(sqlite, server):
     assert server.get("/users").status_code == server.get("/account").status_code == 200
     secret = server.post("/account/tokens", data={"csrf": csrf, "name": "x", "scope": ["read"]}).text
     assert re.search(r"heed_[\w-]{30,}", secret)
+
+
+class TestRememberedStatistics:
+    def counted(self, db, seconds: float):
+        """Statistics by a clock on which counting takes that long; a second call after one more answer."""
+        make_project(db, 3)
+        answered(db, "ann", [better("r0")])
+        ticks = iter(range(1000))
+        remembered = Remembered(clock=lambda: next(ticks) * seconds)
+        with db.read() as connection:
+            found = get_project(connection, "p")
+        first = remembered.statistics(db, found)
+        assert remembered.statistics(db, found) is first
+        answered(db, "bob", [better("r1")])
+        return first, remembered.statistics(db, found)
+
+    def test_quick_ones_are_always_current(self, sqlite):
+        first, second = self.counted(sqlite, 0.1)
+        assert [len(one.people) for one in (first, second)] == [1, 2]
+        assert second.kept_s == 0
+
+    def test_slow_ones_are_kept_for_a_while(self, sqlite):
+        first, second = self.counted(sqlite, 3.0)
+        assert second is first
+        assert first.kept_s == 60

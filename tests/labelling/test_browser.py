@@ -83,7 +83,7 @@ def opened(db: Database, site: str, chromium, name: str, **context):
     browsing = chromium.new_context(viewport={"width": 1280, "height": 800}, **context)
     browsing.add_cookies([{"name": "heed_session", "value": secret, "url": site}])
     page = browsing.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     page.strange, page.who = [], who
     page.on("request", lambda r: page.strange.append(r.url) if not r.url.startswith((site, "data:")) else None)
     page.on("pageerror", lambda error: page.strange.append(str(error)))
@@ -137,6 +137,7 @@ class TestKeys:
         ready(ann)
         with ann.expect_navigation():
             ann.keyboard.press("u")
+        ann.wait_for_selector("a:focus")
         with ann.expect_navigation():
             ann.keyboard.press("Enter")  # the newest has the focus
         ready(ann)

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-import secrets
-import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
-import httpx
 import pytest
-from sqlalchemy import select
+from benchmarks.labelling_safety import kills
 
 from heedful.cli.root import main
 from heedful.labelling import accounts, projects, work
 from heedful.labelling.database import Database
-from heedful.labelling.events import verify
-from heedful.labelling.tables import annotation
 from heedful.labelling.web.serve import is_local, serve
 from heedful.types import UserError
-from tests.labelling.conftest import make_project, person
 
 
 @pytest.fixture
@@ -127,65 +117,7 @@ def test_a_taken_port_is_said(sqlite):
 @pytest.mark.processes
 def test_a_killed_server_has_every_answer_it_acknowledged(tmp_path):
     """Three SIGKILLs while four programs submit; a program sends again until it is told that the answer is there."""
-    path = tmp_path / "labels.db"
-    db = Database(str(path))
-    make_project(db, 400, overlap=2)
-    people = [person(db, f"u{n}", member="annotator") for n in range(4)]
-    with db.write() as connection:
-        tokens = [accounts.make_token(connection, who.id, "t", ["label"], None, who.actor) for who in people]
-    db.close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    acknowledged: list[str] = []
-    stop = threading.Event()
-
-    def program(token: str) -> None:
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", headers={"authorization": f"Bearer {token}"})
-        while not stop.is_set():
-            try:
-                task = client.post("/projects/p/claim").json()
-                body = {"lease_token": task["lease_token"], "client_key": secrets.token_hex(8)}
-                body["value"] = {"preference": {"winner": "r0"}}
-                while not stop.is_set():
-                    try:
-                        done = client.post(f"/slots/{task['slot']}/submit", json=body)
-                    except httpx.HTTPError:
-                        time.sleep(0.05)
-                        continue
-                    if done.status_code in (200, 201):
-                        acknowledged.append(done.json()["annotation"])
-                    break
-            except (httpx.HTTPError, ValueError):
-                time.sleep(0.05)
-
-    def started() -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "heedful", "label", "serve", "--db", str(path), "--port", str(port)]
-        server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        assert server.stdout is not None
-        assert "Labels in" in server.stdout.readline()
-        return server
-
-    server = started()
-    threads = [threading.Thread(target=program, args=(token,)) for token in tokens]
-    for thread in threads:
-        thread.start()
-    for _ in range(3):
-        time.sleep(1.5)
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        server = started()
-    time.sleep(1)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    server.kill()
-    server.wait()
-    db = Database(str(path))
-    with db.read() as connection:
-        rows = connection.execute(select(annotation.c.public_id, annotation.c.item_id, annotation.c.user_id)).all()
-        assert verify(connection)[1] is None
-    db.close()
-    assert len(acknowledged) > 20
-    assert set(acknowledged) <= {row.public_id for row in rows}
-    assert len({(row.item_id, row.user_id) for row in rows}) == len(rows)
+    found = kills(tmp_path / "labels.db", 3, programs=4)
+    assert found["acknowledged"] > 20
+    assert (found["lost"], found["over_assigned"], found["same_person_twice"], found["counted_wrong"]) == (0, 0, 0, 0)
+    assert (found["audit"], found["integrity"]) == ("whole", "ok")

@@ -2,12 +2,13 @@
 
 A statistic that is not defined says why; it is never NaN, and never 1 because everybody said the same.
 
-Axes: `U` units (items), `R` raters, `C` categories.  A table of ratings is U × R with NaN where nobody rated.
+Axes: `U` units (items), `R` raters, `C` categories, `K` kinds of units.
+A table of ratings is U × R with NaN where nobody rated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +18,11 @@ from jaxtyping import Float, Int
 Level = Literal["nominal", "ordinal", "interval"]
 Weights = Literal["none", "linear", "quadratic"]
 Ratings = Float[np.ndarray, "U R"]
-Counts = Float[np.ndarray, "U C"]
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+LARGEST = 1 << 21
+"""Numbers in a block of resamples."""
 
 NO_PAIR = "no item has two labels"
 UNANIMOUS = "all labels are identical"
@@ -37,53 +39,86 @@ class Estimate:
     high: float | None = None
 
 
-def raw_agreement(ratings: Ratings) -> Estimate:
+@dataclass(frozen=True)
+class Kinds:
+    """Units with at least two labels, those that were labelled alike taken together.
+
+    counts: how often a unit of each kind got each category.  number: of units of each kind.  categories: in order.
+    """
+
+    counts: Float[np.ndarray, "K C"]
+    number: Int[np.ndarray, " K"]
+    categories: Float[np.ndarray, " C"]
+
+    @property
+    def sizes(self) -> Float[np.ndarray, " K"]:
+        """How many labels a unit of each kind got."""
+        return self.counts.sum(1)
+
+    @property
+    def n(self) -> int:
+        """How many units there are."""
+        return int(self.number.sum())
+
+
+def kinds_of(ratings: Ratings) -> Kinds:
+    """The units of a table of ratings, by how often each category was given."""
+    ratings = np.asarray(ratings, float)
+    there = ~np.isnan(ratings)
+    kept = ratings[there.sum(1) >= 2] if ratings.size else ratings
+    there = ~np.isnan(kept)
+    categories, codes = np.unique(kept[there], return_inverse=True)
+    counts = np.zeros((len(kept), len(categories)))
+    np.add.at(counts, (np.nonzero(there)[0], codes), 1)
+    kinds, number = np.unique(counts, axis=0, return_counts=True)
+    return Kinds(kinds, number, categories)
+
+
+def raw_agreement(units: Kinds) -> Estimate:
     """The share of pairs of labels of one item that are equal, every item counting as its number of labels.
 
     Weighted as in Krippendorff's observed agreement: an item of m labels has m / (m (m - 1)) of each ordered pair.
     """
-    return raw_of_counts(counts_of(ratings)[0])
-
-
-def raw_of_counts(counts: Counts) -> Estimate:
-    """The same from how often each unit got each category, of units with at least two labels."""
-    if not len(counts):
+    if not units.n:
         return Estimate(None, 0, NO_PAIR)
-    sizes = counts.sum(1)
-    equal = ((counts**2).sum(1) - sizes) / (sizes - 1)
-    return Estimate(float(equal.sum() / sizes.sum()), len(counts))
+    sizes = units.sizes
+    equal = ((units.counts**2).sum(1) - sizes) / (sizes - 1)
+    return Estimate(float(units.number @ equal / (units.number @ sizes)), units.n)
 
 
-def krippendorff(ratings: Ratings, level: Level = "nominal") -> Estimate:
+def krippendorff(units: Kinds, level: Level = "nominal") -> Estimate:
     """α = 1 - Dₒ / Dₑ (Krippendorff 2011, Computing Krippendorff's Alpha-Reliability), with missing labels.
 
     level: how far apart two categories are: not at all the same (nominal), by how many labels lie between them
     (ordinal), or by the square of their difference (interval).
     """
-    counts, categories = counts_of(ratings)
-    return _alpha(counts, categories, level)
-
-
-def _alpha(counts: Counts, categories: Float[np.ndarray, " C"], level: Level) -> Estimate:
-    if not len(counts):
+    if not units.n:
         return Estimate(None, 0, NO_PAIR)
-    totals = counts.sum(0)
-    if np.count_nonzero(totals) < 2:
-        return Estimate(None, len(counts), UNANIMOUS)
-    distance = _distances(totals, categories, level)
-    observed = np.einsum("uc,cd,ud->u", counts, distance, counts) / (counts.sum(1) - 1)
-    expected = totals @ distance @ totals / (totals.sum() - 1)
-    return Estimate(float(1 - observed.sum() / expected), len(counts))
+    if len(units.categories) < 2:
+        return Estimate(None, units.n, UNANIMOUS)
+    return Estimate(float(_alphas(units, units.number[None], level)[0]), units.n)
 
 
-def _distances(
-    totals: Float[np.ndarray, " C"], categories: Float[np.ndarray, " C"], level: Level
-) -> Float[np.ndarray, "C C"]:
-    """Squared differences; ordinal: of the ranks that the labels of all units have, ties in the middle."""
+def _alphas(units: Kinds, numbers: Int[np.ndarray, "R K"], level: Level) -> Float[np.ndarray, " R"]:
+    """α of samples in which each kind of unit occurs that often; NaN where all labels of a sample are identical.
+
+    Of n labels with places p the squared differences sum to 2 (n Σ p² - (Σ p)²), which needs no table of pairs.
+    """
+    counts, sizes = units.counts, units.sizes
+    totals = numbers @ counts
+    whole = totals.sum(1)
     if level == "nominal":
-        return 1.0 - np.eye(len(totals))
-    places = categories if level == "interval" else np.cumsum(totals) - totals / 2
-    return (places[:, None] - places[None, :]) ** 2
+        apart = sizes**2 - (counts**2).sum(1)
+        expected = whole**2 - (totals**2).sum(1)
+    else:
+        # Ordinal: the ranks that the labels of all units have, ties in the middle.
+        places = units.categories[None] if level == "interval" else np.cumsum(totals, 1) - totals / 2
+        places = places - places.mean(1, keepdims=True)
+        apart = 2 * (sizes * (places**2 @ counts.T) - (places @ counts.T) ** 2)
+        expected = 2 * (whole * (totals * places**2).sum(1) - (totals * places).sum(1) ** 2)
+    observed = (numbers * (apart / (sizes - 1))).sum(1)
+    varied = np.count_nonzero(totals, axis=1) > 1
+    return np.where(varied, 1 - observed * (whole - 1) / np.where(varied, expected, 1.0), np.nan)
 
 
 def cohen(first: Sequence[float], second: Sequence[float], weights: Weights = "none") -> Estimate:
@@ -107,24 +142,18 @@ def cohen(first: Sequence[float], second: Sequence[float], weights: Weights = "n
     return Estimate(float(1 - (joint * cost).sum() / expected), len(table))
 
 
-def fleiss(ratings: Ratings) -> Estimate:
+def fleiss(units: Kinds) -> Estimate:
     """κ of many raters (Fleiss 1971), over the items that the most usual number of people labelled."""
-    return fleiss_of_counts(counts_of(ratings)[0])
-
-
-def fleiss_of_counts(counts: Counts) -> Estimate:
-    """The same from how often each unit got each category, of units with at least two labels."""
-    if not len(counts):
+    if not units.n:
         return Estimate(None, 0, NO_PAIR)
-    sizes = counts.sum(1)
-    usual = float(np.bincount(sizes.astype(int)).argmax())
-    counts = counts[sizes == usual]
-    shares = counts.sum(0) / counts.sum()
+    usual = int(np.bincount(units.sizes.astype(int), units.number).argmax())
+    counts, number = units.counts[units.sizes == usual], units.number[units.sizes == usual]
+    shares = number @ counts / (number.sum() * usual)
     if np.count_nonzero(shares) < 2:
-        return Estimate(None, len(counts), UNANIMOUS)
-    observed = (((counts**2).sum(1) - usual) / (usual * (usual - 1))).mean()
+        return Estimate(None, int(number.sum()), UNANIMOUS)
+    observed = number @ (((counts**2).sum(1) - usual) / (usual * (usual - 1))) / number.sum()
     expected = (shares**2).sum()
-    return Estimate(float((observed - expected) / (1 - expected)), len(counts))
+    return Estimate(float((observed - expected) / (1 - expected)), int(number.sum()))
 
 
 def kendall(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -150,104 +179,27 @@ def ranking_agreement(rankings: Sequence[Sequence[Sequence[float]]]) -> Estimate
     return Estimate(float(np.mean(taus)), len(taus))
 
 
-def with_interval(
-    statistic: Callable[[Ratings], Estimate], ratings: Ratings, *, resamples: int = RESAMPLES, seed: int = 0
+def alpha_with_interval(
+    units: Kinds, level: Level = "nominal", *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """The statistic with the percentile interval of a bootstrap over items (Efron 1979).
+    """α with the percentile interval of a bootstrap over items (Efron 1979): quick enough for a million labels.
 
-    Resamples for which it is not defined are left out; fewer than half left means no interval.
+    A resample draws how often each kind of unit occurs.  Those for which α is not defined are left out; fewer than half
+    left means no interval.
     """
-    found = statistic(ratings)
-    kept = ratings[(~np.isnan(ratings)).sum(1) >= 2]
-    if found.value is None or len(kept) < 2:
+    found = krippendorff(units, level)
+    if found.value is None or units.n < 2:
         return found
     rng = np.random.default_rng(seed)
-    values = [statistic(kept[rng.integers(0, len(kept), len(kept))]).value for _ in range(resamples)]
-    defined = [value for value in values if value is not None]
-    if len(defined) < resamples / 2:
-        return found
-    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(found.value, found.n, None, float(low), float(high))
-
-
-def alpha_with_interval(
-    ratings: Ratings, level: Level = "nominal", *, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
-    """`with_interval` of α, its counts made once: quick enough for a million labels."""
-    counts, categories = counts_of(ratings)
-    return interval_of_alpha(counts, categories, level, resamples=resamples, seed=seed)
-
-
-def interval_of_alpha(
-    counts: Counts,
-    categories: Float[np.ndarray, " C"],
-    level: Level = "nominal",
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Estimate:
-    """The same from how often each unit got each category.
-
-    Units with the same counts are one kind; a resample draws how often each kind occurs.
-    """
-    found = _alpha(counts, categories, level)
-    if found.value is None or len(counts) < 2:
-        return found
-    kinds, number = np.unique(counts, axis=0, return_counts=True)
-    draws = np.random.default_rng(seed).multinomial(len(counts), number / number.sum(), resamples)
-    totals = draws @ kinds
-    sizes = kinds.sum(1)
-    values = np.empty(resamples)
-    if level == "ordinal":  # the distances depend on the totals
-        for i, (draw, total) in enumerate(zip(draws, totals, strict=True)):
-            distance = _distances(total, categories, level)
-            observed = draw @ (np.einsum("uc,cd,ud->u", kinds, distance, kinds) / (sizes - 1))
-            values[i] = _one_less(observed, total @ distance @ total / (total.sum() - 1))
-    else:
-        distance = _distances(totals[0], categories, level)
-        observed = draws @ (np.einsum("uc,cd,ud->u", kinds, distance, kinds) / (sizes - 1))
-        expected = np.einsum("rc,cd,rd->r", totals, distance, totals) / (totals.sum(1) - 1)
-        values[:] = [_one_less(o, e) for o, e in zip(observed, expected, strict=True)]
+    block = max(1, LARGEST // len(units.number))
+    values = np.concatenate(
+        [
+            _alphas(units, rng.multinomial(units.n, units.number / units.n, min(block, resamples - start)), level)
+            for start in range(0, resamples, block)
+        ]
+    )
     values = values[~np.isnan(values)]
     if len(values) < resamples / 2:
         return found
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(found.value, found.n, None, float(low), float(high))
-
-
-def _one_less(observed: float, expected: float) -> float:
-    return 1 - observed / expected if expected > 0 else np.nan
-
-
-def counts_of(ratings: Ratings) -> tuple[Counts, Float[np.ndarray, " C"]]:
-    """How often each unit with at least two labels got each category, and the categories in order."""
-    ratings = np.asarray(ratings, float)
-    there = ~np.isnan(ratings)
-    kept = ratings[there.sum(1) >= 2] if ratings.size else ratings
-    there = ~np.isnan(kept)
-    categories, codes = np.unique(kept[there], return_inverse=True)
-    counts = np.zeros((len(kept), len(categories)))
-    np.add.at(counts, (np.nonzero(there)[0], codes), 1)
-    return counts, categories
-
-
-def counts_from(
-    units: Int[np.ndarray, " N"], labels: Float[np.ndarray, " N"], times: Int[np.ndarray, " N"]
-) -> tuple[Counts, Float[np.ndarray, " C"]]:
-    """The same from (unit, label, how often), each pair once: what a database groups."""
-    _, rows = np.unique(units, return_inverse=True)
-    categories, codes = np.unique(labels, return_inverse=True)
-    counts = np.zeros((rows.max(initial=-1) + 1, len(categories)))
-    counts[rows, codes] = times
-    kept = counts[counts.sum(1) >= 2]
-    used = kept.sum(0) > 0
-    return kept[:, used], categories[used]
-
-
-def table_of(units: Int[np.ndarray, " N"], raters: Int[np.ndarray, " N"], labels: Float[np.ndarray, " N"]) -> Ratings:
-    """A table from single labels: who (rater) gave which unit what.  The last of a rater's labels of a unit counts."""
-    unit_names, rows = np.unique(units, return_inverse=True)
-    rater_names, columns = np.unique(raters, return_inverse=True)
-    table = np.full((len(unit_names), len(rater_names)), np.nan)
-    table[rows, columns] = labels
-    return table

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Integer, Text, cast, func, or_, select
 
 from heedful.labelling.agreement import (
-    Counts,
     Estimate,
+    Kinds,
     Level,
+    alpha_with_interval,
     cohen,
-    counts_from,
-    fleiss_of_counts,
-    interval_of_alpha,
+    fleiss,
     ranking_agreement,
-    raw_of_counts,
-    table_of,
+    raw_agreement,
 )
 from heedful.labelling.consensus import Decided
-from heedful.labelling.database import many_rows
 from heedful.labelling.projects import Project
 from heedful.labelling.tables import annotation, annotation_value, item, membership
 from heedful.labelling.values import flat_rows
 
 LEVELS: dict[str, Level] = {"strength": "ordinal", "severity": "ordinal"}
 """Scales of questions; grades are interval, everything else nominal."""
-KEYS = 64
-"""More than an item has responses: a unit is item × 64 + response."""
-
-Grouped = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Question → units, labels, how often each unit got each label."""
+Labels = Iterable[tuple[Mapping[float, int], int]]
+"""What a unit (an item or a response) was labelled, how often each; and of how many units that is so."""
+Single = dict[str, list[tuple[Hashable, str, float]]]
+"""Question → unit, who, label."""
 
 
 def level_of(question: str) -> Level:
@@ -45,70 +40,125 @@ def level_of(question: str) -> Level:
 
 def agreement_table(items: Sequence[Decided]) -> dict[str, Any]:
     """Of every question raw agreement, α with its interval, Fleiss' κ; of two labellers Cohen's κ."""
-    counted: dict[str, Counter[tuple[int, float]]] = defaultdict(Counter)
-    raters: dict[str, list[tuple[int, str, float]]] = defaultdict(list)
+    single: Single = defaultdict(list)
     for one in items:
         for answer in one.answers:
             for row in flat_rows(answer.value):
-                unit = one.id * KEYS + _place(row["response_key"])
-                counted[row["question"]][unit, row["num"]] += 1
-                raters[row["question"]].append((unit, answer.labeller, row["num"]))
-    grouped = {
-        name: tuple(np.array(column) for column in zip(*((*key, times) for key, times in found.items()), strict=True))
-        for name, found in counted.items()
-    }
+                single[row["question"]].append(((one.id, row["response_key"]), answer.labeller, row["num"]))
+    units: dict[str, dict[Hashable, Counter[float]]] = {}
+    for name, rows in single.items():
+        units[name] = defaultdict(Counter)
+        for unit, _, label in rows:
+            units[name][unit][label] += 1
+    tables: dict[str, list[tuple[Mapping[float, int], int]]]
+    tables = {name: [(labels, 1) for labels in found.values()] for name, found in units.items()}
+    for name in [name for name in units if name.startswith("harm.")]:
+        judged = ((unit, labels.total()) for unit, labels in units["safe"].items())
+        tables[name] = [(_yes_and_no(units[name][unit].total(), times), 1) for unit, times in judged]
     rankings = [
         [list(a.value["ranking"]["ranks"].values()) for a in one.answers if "ranking" in a.value] for one in items
     ]
-    return _table(grouped, dict(raters), rankings)  # pyright: ignore[reportArgumentType]
+    return _table(tables, single, rankings)
 
 
 def agreement_in(connection: Connection, found: Project) -> dict[str, Any]:
-    """The same of all normal items of a project, grouped by the database."""
-    with many_rows():
-        return _agreement_in(connection, found)
-
-
-def _agreement_in(connection: Connection, found: Project) -> dict[str, Any]:
-    excluded = connection.execute(
-        select(item.c.id).where(item.c.project_id == found.id, or_(item.c.kind != "normal", item.c.state == "void"))
-    ).scalars()
-    out = np.array(excluded.all(), int)
-    columns = (annotation_value.c.question, annotation_value.c.item_id, annotation_value.c.response_key)
-    asked = (
-        select(*columns, annotation_value.c.num, func.count())
-        .where(annotation_value.c.project_id == found.id)
-        .group_by(*columns, annotation_value.c.num)
+    """The same of all normal items of a project.  The database says how many units were labelled in each way."""
+    excluded = select(item.c.id).where(
+        item.c.project_id == found.id, or_(item.c.kind != "normal", item.c.state == "void")
     )
-    grouped: Grouped = {}
-    rows_of = groupby(connection.execute(asked.order_by(columns[0])).all(), key=lambda row: row[0])
-    for name, rows in rows_of:
-        _, ids, keys, labels, times = zip(*rows, strict=True)
-        places = np.array([_place(key) for key in keys]) if keys[0] is not None else 0
-        item_ids = np.array(ids)
-        kept = ~np.isin(item_ids, out)
-        units = item_ids * KEYS + places
-        if kept.any():
-            grouped[name] = (units[kept], np.array(labels, float)[kept], np.array(times)[kept])
-    return _table(grouped, _of_two(connection, found, set(out.tolist())), _rankings(connection, found))
+    table = annotation_value.c
+    kept = [table.project_id == found.id]
+    if connection.execute(excluded.limit(1)).first() is not None:
+        kept.append(table.item_id.not_in(excluded))
+    labels = func.aggregate_strings(cast(cast(table.num, Integer), Text), " ").label("labels")  # all are whole numbers
+    unit = (table.question, table.item_id, table.response_key)
+    units = select(table.question, labels).where(*kept).group_by(*unit).subquery()
+    given: dict[str, Counter[tuple[tuple[float, int], ...]]] = defaultdict(Counter)
+    for name, text, number in map(tuple, connection.execute(select(*units.c, func.count()).group_by(*units.c))):
+        given[name][_kind(text)] += number
+    tables = {name: [(dict(kind), number) for kind, number in sorted(kinds.items())] for name, kinds in given.items()}
+    if any(name.startswith("harm.") for name in tables):
+        tables |= _harms(connection, found, kept, tables["safe"])
+    return _table(tables, _of_two(connection, found), _rankings(connection, found))
 
 
-def _place(key: str | None) -> int:
-    return 0 if key is None else int(key[1:])
+def _harms(
+    connection: Connection, found: Project, kept: Sequence[Any], safe: Labels
+) -> dict[str, list[tuple[dict[float, int], int]]]:
+    """Of each category of harm how many of those who judged a unit named it; most name none."""
+    table, safety = annotation_value.c, annotation_value.alias("safety").c
+    judged = (
+        select(safety.item_id, safety.response_key, func.count().label("times"))
+        .where(safety.project_id == found.id, safety.question == "safe")
+        .group_by(safety.item_id, safety.response_key)
+        .subquery()
+    )
+    named = (
+        select(table.question, table.item_id, table.response_key, func.count().label("yes"))
+        .where(*kept, table.question.startswith("harm."))
+        .group_by(table.question, table.item_id, table.response_key)
+        .subquery()
+    )
+    both = (named.c.item_id == judged.c.item_id) & (named.c.response_key == judged.c.response_key)
+    kind = (named.c.question, named.c.yes, judged.c.times)
+    asked = select(*kind, func.count()).join_from(named, judged, both).group_by(*kind)
+    harms: dict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
+    for name, yes, times, number in connection.execute(asked):
+        harms[name][yes, times] += number
+    everybody: Counter[int] = Counter()
+    for labels, number in safe:
+        everybody[sum(labels.values())] += number
+    for kinds in harms.values():
+        unnamed = Counter(everybody)
+        for (_, times), number in kinds.items():
+            unnamed[times] -= number
+        kinds.update({(0, times): number for times, number in unnamed.items()})
+    return {
+        name: [(_yes_and_no(yes, times), number) for (yes, times), number in kinds.items()]
+        for name, kinds in harms.items()
+    }
 
 
-def _of_two(connection: Connection, found: Project, out: set[int]) -> dict[str, list[tuple[int, str, float]]]:
+def _kind(text: str) -> tuple[tuple[float, int], ...]:
+    """Labels of a unit, as the database strings them together, with how often each."""
+    labels = text.split(" ")
+    return tuple(sorted((float(label), labels.count(label)) for label in set(labels)))
+
+
+def _yes_and_no(yes: int, judged: int) -> dict[float, int]:
+    return {0.0: judged - yes, 1.0: yes}
+
+
+def _kinds(labels: Labels) -> Kinds:
+    """Those units that have two labels."""
+    found: Counter[tuple[tuple[float, int], ...]] = Counter()
+    for times, number in labels:
+        if sum(times.values()) >= 2 and number:
+            found[tuple(sorted((label, count) for label, count in times.items() if count))] += number
+    kinds = sorted(found.items())
+    categories = sorted({label for kind, _ in kinds for label, _ in kind})
+    counts = np.zeros((len(kinds), len(categories)))
+    for row, (kind, _) in enumerate(kinds):
+        for label, count in kind:
+            counts[row, categories.index(label)] = count
+    return Kinds(counts, np.array([number for _, number in kinds], int), np.array(categories))
+
+
+def _of_two(connection: Connection, found: Project) -> Single:
     """Single labels, where exactly two people gave any: for Cohen's κ."""
     people = select(func.count()).where(membership.c.project_id == found.id, membership.c.num_done > 0)
     if connection.execute(people).scalar_one() != 2:
         return {}
-    single: dict[str, list[tuple[int, str, float]]] = defaultdict(list)
     table = annotation_value.c
-    asked = select(table.question, table.item_id, table.response_key, table.user_id, table.num)
-    for question, item_id, key, user_id, num in connection.execute(asked.where(table.project_id == found.id)):
-        if item_id not in out:
-            single[question].append((item_id * KEYS + _place(key), str(user_id), num))
-    return dict(single)
+    asked = (
+        select(table.question, table.item_id, table.response_key, table.user_id, table.num)
+        .join(item, item.c.id == table.item_id)
+        .where(table.project_id == found.id, item.c.kind == "normal", item.c.state != "void")
+    )
+    single: Single = defaultdict(list)
+    for question, item_id, key, user_id, num in connection.execute(asked):
+        single[question].append(((item_id, key), str(user_id), num))
+    return single
 
 
 def _rankings(connection: Connection, found: Project) -> list[list[list[float]]]:
@@ -129,50 +179,37 @@ def _rankings(connection: Connection, found: Project) -> list[list[list[float]]]
 
 
 def _table(
-    grouped: Grouped, single: dict[str, list[tuple[int, str, float]]], rankings: Sequence[Sequence[Sequence[float]]]
+    tables: Mapping[str, Sequence[tuple[Mapping[float, int], int]]],
+    single: Single,
+    rankings: Sequence[Sequence[Sequence[float]]],
 ) -> dict[str, Any]:
     table: dict[str, Any] = {}
-    for name, (units, labels, times) in sorted(grouped.items()):
+    for name, labels in sorted(tables.items()):
         if name == "confidence":
             continue
-        if name.startswith("harm."):
-            if "safe" in grouped:
-                table[name] = _of_harm((units, times), grouped["safe"])
-            continue
-        counts, categories = counts_from(units, labels, times)
-        table[name] = _statistics(counts, categories, level_of(name), int(times.sum()))
-        if name in single and len({who for _, who, _ in single[name]}) == 2:
-            table[name]["cohen_kappa"] = _of_pair(single[name], level_of(name))
+        units, level = _kinds(labels), level_of(name)
+        table[name] = {
+            "level": level,
+            "labels": sum(sum(times.values()) * number for times, number in labels),
+            "raw": _spelled(raw_agreement(units)),
+            "krippendorff_alpha": _spelled(alpha_with_interval(units, level)),
+            "fleiss_kappa": _spelled(fleiss(units)),
+        }
+        pair = [] if name.startswith("harm.") else single.get(name, [])
+        if len({who for _, who, _ in pair}) == 2:
+            table[name]["cohen_kappa"] = _of_pair(pair, level)
     if any(len(given) > 1 for given in rankings) and "ranking" in table:
         table["ranking"]["kendall_tau_b"] = _spelled(ranking_agreement(rankings))
     return table
 
 
-def _of_harm(named: tuple[np.ndarray, np.ndarray], safe: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, Any]:
-    """A category, yes or no, by everybody who judged the response at all."""
-    units, places = np.unique(safe[0], return_inverse=True)
-    judged = np.bincount(places, safe[2])
-    yes = np.zeros(len(units))
-    yes[np.searchsorted(units, named[0])] = named[1]
-    counts = np.column_stack([judged - yes, yes])
-    return _statistics(counts[judged >= 2], np.array([0.0, 1.0]), "nominal", int(judged.sum()))
-
-
-def _statistics(counts: Counts, categories: np.ndarray, level: Level, labels: int) -> dict[str, Any]:
-    return {
-        "level": level,
-        "labels": labels,
-        "raw": _spelled(raw_of_counts(counts)),
-        "krippendorff_alpha": _spelled(interval_of_alpha(counts, categories, level)),
-        "fleiss_kappa": _spelled(fleiss_of_counts(counts)),
-    }
-
-
-def _of_pair(single: list[tuple[int, str, float]], level: Level) -> dict[str, Any]:
-    units, names, labels = zip(*single, strict=True)
-    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
-    table = table_of(np.array(units), np.array([numbers[name] for name in names]), np.array(labels, float))
-    return _spelled(cohen(table[:, 0].tolist(), table[:, 1].tolist(), "none" if level == "nominal" else "quadratic"))
+def _of_pair(single: Sequence[tuple[Hashable, str, float]], level: Level) -> dict[str, Any]:
+    given: dict[Hashable, dict[str, float]] = defaultdict(dict)
+    for unit, who, label in single:
+        given[unit][who] = label
+    both = [[label for _, label in sorted(labels.items())] for labels in given.values() if len(labels) == 2]
+    first, second = zip(*both, strict=True) if both else ((), ())
+    return _spelled(cohen(first, second, "none" if level == "nominal" else "quadratic"))
 
 
 def _spelled(found: Estimate) -> dict[str, Any]:

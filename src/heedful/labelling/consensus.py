@@ -9,24 +9,25 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from heedful.labelling.aggregation import Outcome, majority, one_coin
-from heedful.labelling.items import BATCH, responses_of
+from heedful.labelling.items import BATCH, Stored, responses_of
 from heedful.labelling.new_items import response_keys
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import OUTCOMES, Value
 from heedful.labelling.tables import adjudication, annotation, item, membership, user
-from heedful.labelling.values import BOTH_BAD, TIE, winner_number
+from heedful.labelling.values import BOTH_BAD, TIE, Parsed, winner_number
 from heedful.types import UserError
 
 UNDECIDED = "the votes are tied"
 ADJUDICATED = "adjudicated"
+MAJORITY = "majority"
 
 
 @dataclass(slots=True)
 class Answer:
-    """One person's current answer to an item.  labeller: their user name."""
+    """One person's current answer to an item.  labeller: their user name.  value: read only, as others may share it."""
 
     labeller: str
     value: Value
@@ -51,17 +52,21 @@ class Decided:
     context: dict[str, str]
     meta: dict[str, Any]
     group: str
-    responses: list[Any]
+    responses: list[Stored]
     answers: list[Answer]
     value: Value = field(default_factory=dict)
     confidence: dict[str, float] = field(default_factory=dict)
     undecided: dict[str, str] = field(default_factory=dict)
-    method: str = "majority"
+    method: str = "own"
 
     @property
     def n(self) -> int:
         """How many people answered."""
         return len(self.answers)
+
+    def response(self, key: str) -> Stored:
+        """The response of that name."""
+        return self.responses[int(key[1:])]
 
     @property
     def keys(self) -> list[str]:
@@ -86,26 +91,17 @@ def gather(
 
     as_of: the answers as they were then.  without_paused: leave out the answers of labellers who are paused.
     """
-    asked = select(item).where(item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds))
+    names = ("id", "external_id", "kind", "state", "prompt", "context", "meta", "group_key")
+    here = (item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds))
+    asked = select(*[item.c[name] for name in names]).where(*here)
     if item_ids is not None:
         asked = asked.where(item.c.id.in_(item_ids))
     rows = connection.execute(asked.order_by(item.c.position, item.c.id)).all()
     answers = _answers(connection, found, as_of, without_paused, item_ids)
-    responses = responses_of(connection, [row.id for row in rows])
+    responses = responses_of(connection, [row[0] for row in rows])
     return [
-        Decided(
-            row.id,
-            row.external_id,
-            row.kind,
-            row.state,
-            row.prompt,
-            row.context or {},
-            row.meta or {},
-            row.group_key,
-            responses[row.id],
-            answers.get(row.id, []),
-        )
-        for row in rows
+        Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], answers.get(key, []))
+        for key, name, kind, state, prompt, context, meta, group in map(tuple, rows)
     ]
 
 
@@ -133,7 +129,7 @@ def _answers(
         select(
             annotation.c.item_id,
             annotation.c.user_id,
-            annotation.c.value,
+            cast(annotation.c.value, Text),
             annotation.c.wall_ms,
             annotation.c.submitted_at,
             annotation.c.project_version,
@@ -146,9 +142,11 @@ def _answers(
         asked = asked.join(membership, here).where(~membership.c.paused)
     answers: dict[int, list[Answer]] = defaultdict(list)
     names: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
+    values = Parsed()
     for block in connection.execution_options(yield_per=BATCH).execute(asked).partitions():
-        for item_id, user_id, *rest in block:
-            answers[item_id].append(Answer(names[user_id], *rest))
+        rows: Sequence[Sequence[Any]] = block
+        for item_id, user_id, text, wall_ms, at, version in rows:
+            answers[item_id].append(Answer(names[user_id], values[text], wall_ms, at, version))
     return answers
 
 
@@ -162,6 +160,8 @@ def decide(
     """
     if callable(aggregate):
         aggregate(items)
+        for one in items:
+            one.value = {**one.value}  # it may be an answer's own, which is shared
     elif aggregate in AGGREGATES:
         AGGREGATES[aggregate](items)
     else:
@@ -181,9 +181,14 @@ def decide(
 
 def by_majority(items: Sequence[Decided]) -> None:
     """Strict majority of every categorical question, the median of strengths, the mean of grades and ranks."""
+    first: dict[tuple[int, ...], Decided] = {}  # of all items with the same answers, whoever gave them
     for one in items:
-        one.method = "majority"
-        _decide_one(one, majority)
+        one.method = MAJORITY
+        alike = first.setdefault((len(one.responses), *sorted([id(answer.value) for answer in one.answers])), one)
+        if alike is one:
+            _decide_one(one, majority)
+        else:
+            one.value, one.confidence, one.undecided = {**alike.value}, {**alike.confidence}, {**alike.undecided}
 
 
 def by_one_coin(items: Sequence[Decided]) -> None:
@@ -212,7 +217,7 @@ def by_one_coin(items: Sequence[Decided]) -> None:
             _settle(one, question, Outcome(categories[best], float(found.posterior[place, best]), one.n))
 
 
-AGGREGATES: dict[str, Aggregate] = {"majority": by_majority, "onecoin": by_one_coin}
+AGGREGATES: dict[str, Aggregate] = {MAJORITY: by_majority, "onecoin": by_one_coin}
 
 
 def _decide_one(one: Decided, vote: Callable[[Sequence[Any]], Outcome]) -> None:
@@ -306,6 +311,8 @@ def _share(labels: Iterable[Any]) -> float:
 def agreement_of(one: Decided, question: str) -> float | None:
     """The share of the answers that say what the consensus says; None without a consensus."""
     said = one.value.get(question)
+    if said is not None and one.method == MAJORITY and question in ("preference", "safer"):
+        return one.confidence[question]
     given = [answer.value[question] for answer in one.answers if question in answer.value]
     if said is None or not given:
         return None

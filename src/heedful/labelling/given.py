@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from heedful.labelling.database import now
+from heedful.labelling.database import new_id, now
 from heedful.labelling.new_items import Given, NewItem, response_keys
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import check
@@ -72,7 +72,7 @@ def _store_given(
     connection.execute(update(slot).where(slot.c.id == place).values(**done))
     assert given.value is not None
     about = {"project_id": found.id, "item_id": row["id"], "user_id": user_id}
-    values = {"public_id": secrets.token_hex(12), "slot_id": place, "revision": 0, "is_current": True}
+    values = {"public_id": new_id(), "slot_id": place, "revision": 0, "is_current": True}
     values |= {"value": given.value, "project_version": found.version, "shown_order": []}
     values |= {"client_key": secrets.token_hex(16), "wall_ms": given.wall_ms, "submitted_at": given.at or now()}
     key = connection.execute(insert(annotation).values(**about, suspect=list(warnings), **values)).inserted_primary_key

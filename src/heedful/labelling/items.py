@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from heedful.labelling.database import Database, now
+from heedful.labelling.database import Database, new_ids, now
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.given import take_answers
 from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns
@@ -31,6 +30,15 @@ Conflict = Literal["skip", "error", "update"]
 BATCH = 1000
 BLOCK = 5000
 """Items of one transaction of a large import."""
+
+
+class Stored(NamedTuple):
+    """A response in the database.  content: messages; source: where it is from; meta: what its data said beside."""
+
+    key: str
+    content: list[dict[str, str]]
+    source: str | None
+    meta: dict[str, Any] | None
 
 
 @dataclass
@@ -126,7 +134,7 @@ class _Adder:
         return {row.external_id: row for row in self.connection.execute(asked)}
 
     def _insert(self, fresh: Sequence[tuple[str, NewItem]]) -> None:
-        rows, public = [], [secrets.token_hex(12) for _ in fresh]
+        rows, public = [], new_ids(len(fresh))
         for (name, one), public_id in zip(fresh, public, strict=True):
             rows.append(_item_row(self.project, name, one) | {"public_id": public_id, "position": self.position})
             self.position += 1
@@ -213,13 +221,13 @@ def response_counts(connection: Connection, project_id: int) -> set[int]:
     return set(connection.execute(select(each.c.num).distinct()).scalars())
 
 
-def responses_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, list[Any]]:
+def responses_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, list[Stored]]:
     """The responses of items, in the order of the data."""
-    found: dict[int, list[Any]] = {key: [] for key in item_ids}
+    found: dict[int, list[Stored]] = {key: [] for key in item_ids}
+    asked = select(response.c.item_id, *[response.c[name] for name in Stored._fields]).order_by(response.c.id)
     for block in _blocks(item_ids, BATCH):
-        asked = select(response).where(response.c.item_id.in_(block)).order_by(response.c.id)
-        for row in connection.execute(asked):
-            found[row.item_id].append(row)
+        for item_id, *row in connection.execute(asked.where(response.c.item_id.in_(block))):
+            found[item_id].append(Stored(*row))
     return found
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, cast, func, select
 
 from heedful.labelling.projects import Project
 from heedful.labelling.tables import annotation, flag, gold, item, membership, project, skip, user
-from heedful.labelling.values import matches, verdicts
+from heedful.labelling.values import Parsed, matches, verdicts
 
-RECENT = 2000
+RECENT = 1000
 """Answers of each labeller that habits are seen from."""
 
 
@@ -44,7 +44,7 @@ def overview(connection: Connection, found: Project) -> dict[str, Any]:
 
 
 def labellers(connection: Connection, found: Project) -> list[dict[str, Any]]:
-    """Of everybody who answered: how many, and habits over the last 2,000 answers of each.
+    """Of everybody who answered: how many, and habits over the last 1,000 answers of each.
 
     median_s: seconds of activity an answer.  suspect: answers marked as such.  first_shown: how often the response that
     stood first won.  gold, repeats: answers as expected, and answered again alike; skips.
@@ -75,14 +75,16 @@ def labellers(connection: Connection, found: Project) -> list[dict[str, Any]]:
 
 def _habits(connection: Connection, found: Project, user_id: int) -> dict[str, Any]:
     mine = (annotation.c.user_id == user_id) & (annotation.c.project_id == found.id) & annotation.c.is_current
-    columns = (annotation.c.value, annotation.c.shown_order, annotation.c.active_ms, annotation.c.wall_ms)
-    last = select(*columns, annotation.c.suspect).where(mine).order_by(annotation.c.submitted_at.desc()).limit(RECENT)
+    texts = [cast(annotation.c[name], Text) for name in ("value", "shown_order", "suspect")]
+    last = select(*texts, func.coalesce(annotation.c.active_ms, annotation.c.wall_ms))
     times, won, num, suspect = [], 0, 0, 0
-    for value, shown, active_ms, wall_ms, marks in connection.execute(last):
-        suspect += bool(marks)
-        time = wall_ms if active_ms is None else active_ms
+    parsed = Parsed()
+    rows = connection.execute(last.where(mine).order_by(annotation.c.submitted_at.desc()).limit(RECENT))
+    for value, shown, marks, time in map(tuple, rows):
+        suspect += bool(parsed[marks])
         times += [] if time is None else [time]
-        winner = value.get("preference", {}).get("winner")
+        shown = parsed[shown]
+        winner = parsed[value].get("preference", {}).get("winner")
         if winner is not None and shown:
             num += 1
             won += winner == shown[0]

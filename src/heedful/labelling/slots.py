@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from heedful.labelling.database import new_ids
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.settings import ProjectSettings
@@ -30,18 +30,18 @@ def wanted(found: Project, row: Mapping[str, Any]) -> int:
     return row["overlap"] or found.settings.overlap
 
 
-def slot_rows(found: Project, row: Mapping[str, Any], numbers: Iterable[int]) -> list[dict[str, Any]]:
+def slot_rows(found: Project, row: Mapping[str, Any], numbers: Sequence[int]) -> list[dict[str, Any]]:
     """Open slots of an item."""
     return [
         {
-            "public_id": secrets.token_hex(12),
+            "public_id": public_id,
             "project_id": found.id,
             "item_id": row["id"],
             "slot_no": number,
             "place": place_of(found.settings, row, number),
             "state": "open",
         }
-        for number in numbers
+        for number, public_id in zip(numbers, new_ids(len(numbers)), strict=True)
     ]
 
 

@@ -193,11 +193,12 @@ slot = Table(
     Column("order", JSON),  # response keys as they are shown
     Column("served_at", Float),
     UniqueConstraint("item_id", "slot_no"),
-    UniqueConstraint("item_id", "user_id"),  # the same person never twice
     Index(None, "project_id", "state", "place"),
-    Index(None, "user_id", "project_id", "state"),
     _one_of("state", SLOT_STATES),
 )
+_taken: dict[str, Any] = {f"{dialect}_where": slot.c.user_id.is_not(None) for dialect in ("sqlite", "postgresql")}
+Index("ix_slot_item_id_user_id", slot.c.item_id, slot.c.user_id, unique=True, **_taken)  # a person never twice
+Index("ix_slot_user_id_project_id_state", slot.c.user_id, slot.c.project_id, slot.c.state, **_taken)
 """One answer that is wanted of an item: there are as many as its overlap, so there can be no more answers."""
 
 skip = Table(

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from heedful.labelling.questions import Questions, Value
 
 TIE, BOTH_BAD = -1, -2
 """A preference without a winner; a winner is its response's number."""
 
 Verdict = tuple[Any, ...]
+
+
+class Parsed(dict[str, Any]):
+    """Answers, and what is beside them, by their stored text.  Many are alike: each is parsed once, and shared."""
+
+    def __missing__(self, text: str) -> Any:
+        value = self[text] = orjson.loads(text)
+        return value
 
 
 def flat_rows(value: Value) -> list[dict[str, Any]]:

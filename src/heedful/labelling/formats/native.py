@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from heedful.labelling.accounts import USERNAME
-from heedful.labelling.database import now
+from heedful.labelling.database import new_id, now
 from heedful.labelling.events import Actor, record
 from heedful.labelling.items import BATCH, responses_of
 from heedful.labelling.new_items import digest
@@ -194,7 +194,7 @@ class _Restorer:
         content = [row["prompt"], [one["content"] for one in row["responses"]]]
         values |= {"group_key": digest(row["prompt"]), "content_hash": digest(content), "position": position}
         values["repeat_of"] = self.items[row["repeat_of"]][0] if "repeat_of" in row else None
-        item_id = self._insert(item, values | {"public_id": secrets.token_hex(12)})
+        item_id = self._insert(item, values | {"public_id": new_id()})
         self.items[row["external_id"]] = (item_id, position)
         self.connection.execute(insert(response), [{**one, "item_id": item_id} for one in row["responses"]])
         if "gold" in row:
@@ -206,7 +206,7 @@ class _Restorer:
                 self._slot(item_id, number, position, "void" if row["state"] == "void" else "open")
 
     def _slot(self, item_id: int, number: int, position: int, state: str) -> int:
-        values = {"public_id": secrets.token_hex(12), "project_id": self.project_id, "item_id": item_id}
+        values = {"public_id": new_id(), "project_id": self.project_id, "item_id": item_id}
         made = self._insert(slot, {**values, "slot_no": number, "place": position, "state": state})
         self.slots[item_id, number] = made
         return made
@@ -222,7 +222,7 @@ class _Restorer:
         again = self.connection.execute(taken).first() is not None
         values |= {"client_key": secrets.token_hex(16) if again else row["client_key"]}
         about = {"project_id": self.project_id, "item_id": item_id, "user_id": user_id}
-        values |= {"public_id": secrets.token_hex(12), "slot_id": slot_id}
+        values |= {"public_id": new_id(), "slot_id": slot_id}
         key = self._insert(annotation, {**about, **values})
         if row["is_current"]:
             flat = flat_rows(row["value"])

@@ -18,6 +18,8 @@ from heedful.labelling.database import Database
 from heedful.labelling.web import api, pages_entering, pages_labelling, pages_managing
 from heedful.labelling.web.callers import refusal
 from heedful.labelling.web.guard import Guard, account_of
+from heedful.labelling.web.remembered import Remembered
+from heedful.labelling.web.render import templates
 from heedful.labelling.web.showing import Login, back, show
 from heedful.labelling.work import Refused
 from heedful.types import UserError
@@ -28,12 +30,13 @@ HERE = Path(__file__).parent
 def create_app(db: Database) -> FastAPI:
     """The application on an open database."""
     app = FastAPI(title="Heedful labelling", version=__version__, docs_url=None, redoc_url=None)
-    app.state.db, app.state.limiter = db, Limiter()
+    app.state.db, app.state.limiter, app.state.remembered = db, Limiter(), Remembered()
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.include_router(api.router)
     for pages in (pages_entering, pages_labelling, pages_managing):
         app.include_router(pages.router)
     app.add_middleware(Guard)
+    templates()
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(UserError, _mistaken)
     app.add_exception_handler(Login, _to_login)

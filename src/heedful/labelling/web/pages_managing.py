@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import select
 
-from heedful.labelling import adjudicating, agreement_tables, exporting, importing, items, projects, quality
+from heedful.labelling import adjudicating, exporting, importing, items, projects, quality
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.exporting import Asked
@@ -34,10 +34,10 @@ def dashboard(request: Request, slug: str, db: DB, account: Viewer) -> Response:
     found = of_project(db, account, slug, "manage")
     with db.read() as connection:
         overview = quality.overview(connection, found)
-        agreement = agreement_tables.agreement_in(connection, found)
-        people = quality.labellers(connection, found)
         disputed = adjudicating.queue_length(connection, found)
         flags = adjudicating.open_flags(connection, found)
+    counted = request.app.state.remembered.statistics(db, found)
+    people = counted.people
     most = max((row["answers"] for row in people), default=0)
     charts = {
         "answers": render.bars([(row["labeller"], row["answers"], str(row["answers"])) for row in people], most=most),
@@ -63,8 +63,7 @@ def dashboard(request: Request, slug: str, db: DB, account: Viewer) -> Response:
         account,
         project=found,
         overview=overview,
-        agreement=agreement,
-        people=people,
+        counted=counted,
         disputed=disputed,
         flags=flags,
         charts=charts,

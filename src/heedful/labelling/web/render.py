@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,9 @@ def templates() -> Environment:
     environment.filters |= {"markdown": markdown, "message": message, "letter": letter}
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
     environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["clock"] = lambda at: f"{datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC"
+    for name in environment.list_templates():  # translated now, not while the first person waits
+        environment.get_template(name)
     return environment
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 
 from heedful.labelling import accounts
 from heedful.labelling.database import Database, shown
 from heedful.types import Echo, UserError
+
+BACKLOG = 2048
 
 
 def serve(
@@ -21,7 +24,7 @@ def serve(
         raise UserError(
             f"{host} is reached from other machines; say --allow-remote if it should be, behind a proxy with https."
         )
-    _check_port(host, port)
+    listening = _listen(host, port)
     import uvicorn
 
     from heedful.labelling.web.app import create_app
@@ -31,7 +34,9 @@ def serve(
     echo(f"Labels in {shown(db.url)}, at {where} (stop with Ctrl-C)")
     if link is not None:
         echo(f"First, choose the admin's password: {where}/enter/{link}  (once, within a day)")
-    uvicorn.run(create_app(db), host=host, port=port, log_level="warning", access_log=False, server_header=False)
+    config = uvicorn.Config(create_app(db), log_level="warning", access_log=False, server_header=False)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def is_local(host: str) -> bool:
@@ -44,11 +49,15 @@ def is_local(host: str) -> bool:
         return False
 
 
-def _check_port(host: str, port: int) -> None:
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections from now on: whoever follows the printed link waits, and is not refused."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as problem:
-            raise UserError(f"{host}:{port} cannot be used ({problem.strerror}); give another --port.") from None
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as problem:
+        listening.close()
+        raise UserError(f"{host}:{port} cannot be used ({problem.strerror}); give another --port.") from None
+    return listening

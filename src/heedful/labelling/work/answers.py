@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, not_, or_, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from heedful.labelling.accounts import Account
-from heedful.labelling.database import Database, now
+from heedful.labelling.database import Database, new_id, now
 from heedful.labelling.events import record
 from heedful.labelling.items import responses_of
 from heedful.labelling.projects import Project, get_project
@@ -136,7 +135,7 @@ def _store(
     """A revision of an answer, the current one from now on."""
     too_fast = wall_ms is not None and wall_ms < found.settings.suspect_ms
     stored = {
-        "public_id": secrets.token_hex(12),
+        "public_id": new_id(),
         "project_id": found.id,
         "slot_id": row.id,
         "item_id": row.item_id,

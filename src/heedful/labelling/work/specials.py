@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, exists, func, insert, select
 
 from heedful.labelling.accounts import Account
-from heedful.labelling.database import now
+from heedful.labelling.database import new_id, now
 from heedful.labelling.projects import Project
 from heedful.labelling.slots import slot_rows
 from heedful.labelling.tables import (
@@ -75,7 +74,7 @@ def _repetition(
         return None
     original = dict(draw.choice(left))
     values = {name: value for name, value in original.items() if name != "id"}
-    values |= {"public_id": secrets.token_hex(12), "kind": "repeat", "repeat_of": original["id"], "state": "open"}
+    values |= {"public_id": new_id(), "kind": "repeat", "repeat_of": original["id"], "state": "open"}
     values |= {"external_id": f"{original['external_id']}#again-{account.id}", "created_at": now()}
     key = connection.execute(insert(item).values(**values)).inserted_primary_key
     assert key is not None

@@ -10,6 +10,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+TAKEN = {"sqlite_where": sa.text("user_id IS NOT NULL"), "postgresql_where": sa.text("user_id IS NOT NULL")}
+"""Of slots that somebody has or had; most have nobody yet."""
+
 
 def upgrade() -> None:
     """Apply."""
@@ -279,7 +282,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_slot_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_slot")),
         sa.UniqueConstraint("item_id", "slot_no", name=op.f("uq_slot_item_id_slot_no")),
-        sa.UniqueConstraint("item_id", "user_id", name=op.f("uq_slot_item_id_user_id")),
         sa.UniqueConstraint("public_id", name=op.f("uq_slot_public_id")),
     )
     with op.batch_alter_table("slot", schema=None) as batch_op:
@@ -287,8 +289,9 @@ def upgrade() -> None:
             batch_op.f("ix_slot_project_id_state_place"), ["project_id", "state", "place"], unique=False
         )
         batch_op.create_index(
-            batch_op.f("ix_slot_user_id_project_id_state"), ["user_id", "project_id", "state"], unique=False
+            batch_op.f("ix_slot_user_id_project_id_state"), ["user_id", "project_id", "state"], unique=False, **TAKEN
         )
+        batch_op.create_index(batch_op.f("ix_slot_item_id_user_id"), ["item_id", "user_id"], unique=True, **TAKEN)
 
     op.create_table(
         "suggestion",
@@ -378,6 +381,7 @@ def downgrade() -> None:
     op.drop_table("annotation")
     op.drop_table("suggestion")
     with op.batch_alter_table("slot", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_slot_item_id_user_id"))
         batch_op.drop_index(batch_op.f("ix_slot_user_id_project_id_state"))
         batch_op.drop_index(batch_op.f("ix_slot_project_id_state_place"))
 
