@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 
 import pytest
 
+from heedful.examples.shape import Dropped
 from heedful.labelling import agreement_tables, importing, items, projects, quality, work
 from heedful.labelling.consensus import decide, gather
 from heedful.labelling.database import Database
@@ -334,6 +336,32 @@ class TestImports:
             {"winner": None, "outcome": "both_bad"},
         ]
         assert [r.source for r in read[0].responses] == ["A", "B"]
+
+    def test_arena_55k(self, tmp_path):
+        names = ["id", "model_a", "model_b", "prompt", "response_a", "response_b"]
+        names += ["winner_model_a", "winner_model_b", "winner_tie"]
+        asked, first, second = ["q", "and?"], ["a", "a2"], ["b", None]
+        rows = [
+            [7, "x", "y", asked, first, ["b", "b2"], 0, 1, 0],
+            [8, "x", "y", ["q"], ["a"], ["b"], 0, 0, 1],
+            [9, "x", "y", asked, first, ["b"], 1, 0, 0],
+            [10, "x", "y", asked, first, second, 1, 0, 0],
+        ]
+        with (tmp_path / "train.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(names)
+            writer.writerows([[json.dumps(v) if isinstance(v, list) else v for v in row] for row in rows])
+        one, tie, uneven, _ = importing.read_items(str(tmp_path / "train.csv"), "arena")
+        assert isinstance(one, NewItem)
+        assert isinstance(tie, NewItem)
+        assert one.external_id == "7"
+        assert one.prompt == [Message("user", "q")]
+        assert [r.source for r in one.responses] == ["x", "y"]
+        assert [turn.content for turn in one.responses[1].messages] == ["b", "and?", "b2"]
+        assert one.answers[0].value == {"preference": {"winner": "r1"}}
+        assert tie.answers[0].value == {"preference": {"winner": None, "outcome": "tie"}}
+        assert isinstance(uneven, Dropped)
+        assert "different numbers of turns" in uneven.reason
 
     def test_whatever_heed_train_reads(self, sqlite, tmp_path):
         row = {"prompt": "q", "chosen": "yes", "rejected": "no"}

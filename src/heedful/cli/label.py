@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +13,11 @@ from heedful.cli.label_words import Db, Slug, opened
 from heedful.types import UserError
 
 if TYPE_CHECKING:
-    pass
+    from heedful.examples.shape import Dropped
+    from heedful.labelling.new_items import NewItem
+
+Url = Annotated[str | None, Parameter(help="address of the Argilla server; without it $ARGILLA_API_URL")]
+Workspace = Annotated[str | None, Parameter(help="workspace on the server; without it the first")]
 
 
 def import_(
@@ -43,7 +48,7 @@ def import_(
 
       heed label import answers argilla.json --format argilla
     """
-    from heedful.labelling import importing, items
+    from heedful.labelling import importing
     from heedful.labelling.events import CLI
     from heedful.labelling.formats import native
 
@@ -55,10 +60,27 @@ def import_(
             restored = native.restore(connection, rows, CLI, slug=slug)
         print(f"{restored.slug} is there again, {restored.state}.")
         return
+    by = None if columns is None else importing.columns_of(columns)
+    found = importing.read_items(data, format, reader=reader, columns=by, warn=print)
+    _put_in(db, slug, found, data, on_conflict, dry_run)
+
+
+def _put_in(
+    db: str | None,
+    slug: str,
+    found: Iterable[NewItem | Dropped],
+    source: str,
+    on_conflict: Literal["skip", "error", "update"],
+    dry_run: bool,
+) -> None:
+    """Items into a project, and a word on each that is none."""
+    from heedful.labelling import importing, items
+    from heedful.labelling.projects import get_project
+
     refused: list[tuple[str, str]] = []
     with opened(db) as database:
-        by = None if columns is None else importing.columns_of(columns)
-        found = importing.read_items(data, format, reader=reader, columns=by, warn=print)
+        with database.read() as connection:
+            get_project(connection, slug)  # before anything is read
         read = importing.kept(found, refused)
         if dry_run:
             with database.write() as connection:
@@ -77,9 +99,64 @@ def import_(
         f"{len(refused):,} refused{answers}."
     )
     if added.added + added.updated + added.skipped == 0:
-        raise UserError(f"{data}: no row can be judged in {slug}.")
+        raise UserError(f"{source}: no row can be judged in {slug}.")
     if not dry_run:
         print(f"Next: heed label open {slug}, heed label serve")
+
+
+def pull(
+    slug: Slug,
+    dataset: Annotated[str, Parameter(help="name of the data set on the server")],
+    /,
+    *,
+    url: Url = None,
+    workspace: Workspace = None,
+    on_conflict: Annotated[
+        Literal["skip", "error", "update"], Parameter(help="what becomes of items that are there already")
+    ] = "skip",
+    dry_run: Annotated[bool, Parameter(help="say what would come in, and what not, and stop", negative="")] = False,
+    db: Db = None,
+) -> None:
+    """Put the items and answers of a data set on an Argilla server into a project; the key is in ARGILLA_API_KEY.
+
+    Example:
+
+      heed label pull answers helpfulness --url http://127.0.0.1:6900 --workspace team
+    """
+    from heedful.labelling.formats import argilla, argilla_server
+
+    rows = argilla_server.pull(argilla_server.connect(url), dataset, workspace)
+    _put_in(db, slug, argilla.read(rows, print), dataset, on_conflict, dry_run)
+
+
+def push(
+    slug: Slug,
+    dataset: Annotated[str, Parameter(help="name of the new data set on the server")],
+    /,
+    *,
+    url: Url = None,
+    workspace: Workspace = None,
+    db: Db = None,
+) -> None:
+    """Make a data set on an Argilla server from a project: guidelines, questions, items, and answers.
+
+    Answers go along of those who have an account of the same name there.  The key is in ARGILLA_API_KEY.
+
+    Example:
+
+      heed label push answers helpfulness --url http://127.0.0.1:6900 --workspace team
+    """
+    from heedful.labelling.consensus import gather
+    from heedful.labelling.formats import argilla_server
+    from heedful.labelling.projects import get_project
+
+    client = argilla_server.connect(url)
+    with opened(db) as database, database.read() as connection:
+        project = get_project(connection, slug)
+        done = argilla_server.push(client, project, gather(connection, project), dataset, workspace)
+    print(f"{done.records:,} records with {done.answers:,} answers are in {dataset} at {client.api_url}.")
+    for who, count in sorted(done.strangers.items()):
+        print(f"  {who} has no account there: {count:,} answers stayed here")
 
 
 def export(

@@ -58,6 +58,8 @@ GROUPS = {
             "stats": ("label:stats", "Say how far a project is, and how everybody works."),
             "agreement": ("label:agreement", "Say how far labellers agree."),
             "export": ("label:export", "Write training data, with a manifest."),
+            "pull": ("label:pull", "Take items and answers from an Argilla server."),
+            "push": ("label:push", "Make a data set on an Argilla server."),
             "suggest": ("label_running:suggest", "Put what a reward model is unsure of first."),
             "verify-audit": ("label_running:verify_audit", "Check the audit trail."),
             "backup": ("label_running:backup", "Copy an SQLite database."),

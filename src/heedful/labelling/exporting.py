@@ -117,8 +117,8 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
     files: dict[str, str] = {}
     if asked.format in ("argilla", "label-studio"):
         other = argilla if asked.format == "argilla" else label_studio
-        groups = [(one, [other.row(one, found)]) for one in kept]
-        files = other.files(found)
+        groups = [(one, [row]) for one, row in zip(kept, other.rows(kept), strict=True)]
+        files = other.files(found, kept)
     else:
         groups = list(_made(kept, asked, reasons))
         if asked.format in ("trl", "kto"):

@@ -65,7 +65,7 @@ FORMATS: dict[str, str] = {
     "items": "rows {prompt, responses, id, context, priority, overlap, gold, suggestions}",
     "argilla": "Argilla's records, with their answers",
     "label-studio": "Label Studio's tasks, with their annotations",
-    "arena": "battles {model_a, model_b, winner, conversation_a, conversation_b}, with their votes",
+    "arena": "battles {model_a, model_b, winner, conversation_a, conversation_b}, with votes; or arena-55k's columns",
     "native": "a whole project, as export --format native writes it",
 }
 WINNERS = {"model_a": "r0", "model_b": "r1"}
@@ -213,9 +213,11 @@ def from_row(origin: str, row: Row) -> NewItem:
 
 def _arena(origin: str, row: Row) -> NewItem:
     """A battle: both conversations share all turns but the last answer."""
+    if "winner_model_a" in row:
+        row = _from_55k(row)
     sides = [row.get("conversation_a"), row.get("conversation_b")]
     if not all(isinstance(side, list) and side for side in sides):
-        raise UserError("a battle has conversation_a and conversation_b")
+        raise UserError("a battle has conversation_a and conversation_b, or prompt, response_a and response_b")
     first, second = ([Message(str(turn["role"]), str(turn["content"])) for turn in side] for side in sides)  # pyright: ignore
     shared = 0
     while shared < min(len(first), len(second)) - 1 and first[shared] == second[shared]:
@@ -236,6 +238,40 @@ def _arena(origin: str, row: Row) -> NewItem:
     ]
     identity = None if row.get("question_id") is None else str(row["question_id"])
     return NewItem(first[:shared], responses, identity, answers=given, origin=origin)
+
+
+def _from_55k(row: Row) -> Row:
+    """A row of lmsys/lmsys-arena-human-preference-55k: turns of user and models in lists, which CSV holds as JSON."""
+    asked, *answers = (_turns(row.get(name)) for name in ("prompt", "response_a", "response_b"))
+    if any(len(said) != len(asked) for said in answers):
+        raise UserError("prompt, response_a and response_b have different numbers of turns")
+    first, second = (
+        [turn for question, answer in zip(asked, said, strict=True) for turn in _exchange(question, answer)]
+        for said in answers
+    )
+    won = [name for name in ("model_a", "model_b", "tie") if str(row.get(f"winner_{name}")) in ("1", "1.0", "True")]
+    return {
+        **{name: row.get(name) for name in ("model_a", "model_b")},
+        "question_id": row.get("id"),
+        "conversation_a": first,
+        "conversation_b": second,
+        "winner": won[0] if len(won) == 1 else "",
+    }
+
+
+def _exchange(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def _turns(told: Any) -> list[str]:
+    """Raises UserError for what is no list of texts."""
+    try:
+        turns = json.loads(told) if isinstance(told, str) else told
+    except json.JSONDecodeError:
+        turns = None
+    if not isinstance(turns, list):
+        raise UserError("prompt, response_a and response_b are lists of texts")
+    return ["" if turn is None else str(turn) for turn in turns]
 
 
 def _messages(content: Any, role: str) -> list[Message]:

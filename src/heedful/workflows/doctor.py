@@ -17,6 +17,7 @@ EXTRAS = {
     "pii": "presidio_analyzer",
     "keras": "h5py",
     "postgres": "psycopg",
+    "argilla": "argilla",
 }
 """Extra of ours → the module that shows it is installed."""
 

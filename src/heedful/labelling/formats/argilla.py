@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from heedful.labelling.consensus import Decided
-from heedful.labelling.new_items import Given, NewItem, NewResponse
+from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import SEVERITIES, Value
 from heedful.types import TEXT, Message, UserError
@@ -27,9 +27,33 @@ TIES_LOST = (
 )
 
 
-def row(one: Decided, _found: Project) -> Row:
-    """One record."""
-    fields = {"prompt": _text(one.prompt)} | {r.key: _text(r.content) for r in one.responses}
+def rows(items: Sequence[Decided]) -> list[Row]:
+    """Records.  A field with several turns in any of them is a chat in all."""
+    chats = chat_fields(items)
+    return [_row(one, chats) for one in items]
+
+
+def chat_fields(items: Sequence[Decided]) -> set[str]:
+    """The fields that hold conversations."""
+    return {name for one in items for name, turns in _fields(one) if not _is_text(name, turns)}
+
+
+def _is_text(name: str, turns: Sequence[Mapping[str, str]]) -> bool:
+    """Whether the bare text says everything: one turn, by whoever is expected."""
+    return len(turns) == 1 and turns[0]["role"] in ("user" if name == "prompt" else "assistant", TEXT)
+
+
+def _fields(one: Decided) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Every field's name and turns; a response that stands alone has no prompt."""
+    if one.prompt:
+        yield "prompt", one.prompt
+    yield from ((r.key, r.content) for r in one.responses)
+
+
+def _row(one: Decided, chats: set[str]) -> Row:
+    fields: Row = {
+        name: [{**turn} for turn in turns] if name in chats else turns[0]["content"] for name, turns in _fields(one)
+    }
     responses: dict[str, list[Row]] = {}
     for answer in one.answers:
         for question, value in _spread(answer.value).items():
@@ -47,14 +71,17 @@ def row(one: Decided, _found: Project) -> Row:
     }
 
 
-def files(found: Project) -> dict[str, str]:
+def files(found: Project, items: Sequence[Decided]) -> dict[str, str]:
     """`settings.json`: fields, questions and guidelines, as `rg.Settings.from_json` reads them."""
-    return {"settings.json": json.dumps(settings(found), indent=1) + "\n"}
+    return {"settings.json": json.dumps(settings(found, items), indent=1) + "\n"}
 
 
-def settings(found: Project, num_responses: int = 2) -> Row:
-    """The data set's settings."""
-    keys = [f"r{index}" for index in range(num_responses)]
+def settings(found: Project, items: Sequence[Decided]) -> Row:
+    """The data set's settings, for as many responses as the items have."""
+    keys = response_keys(max((len(one.responses) for one in items), default=2))
+    chats = chat_fields(items)
+    there = [{name for name, _ in _fields(one)} for one in items]
+    everywhere = set.intersection(*there) if there else {"prompt", *keys}
     asked = found.questions
     questions: list[Row] = []
 
@@ -104,8 +131,8 @@ def settings(found: Project, num_responses: int = 2) -> Row:
         {
             "name": name,
             "title": name,
-            "required": name in ("prompt", "r0"),
-            "settings": {"type": "text", "use_markdown": True},
+            "required": name in everywhere,
+            "settings": {"type": "chat" if name in chats else "text", "use_markdown": True},
         }
         for name in ("prompt", *keys)
     ]
@@ -276,7 +303,7 @@ def _given(record: Row, keys: Mapping[str, str]) -> Iterator[Given]:
                 by_user.setdefault(who, {})[question] = one.get("value")
     for who in sorted({*by_user, *discarded}):
         out = _renamed(by_user.get(who, {}), keys)
-        yield Given(_username(who), None if who in discarded else gathered(out, list(keys.values())))
+        yield Given(username(who), None if who in discarded else gathered(out, list(keys.values())))
 
 
 def _renamed(out: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
@@ -300,7 +327,8 @@ def _names(one: Any) -> Any:
     return one.get("value") if isinstance(one, Mapping) else one
 
 
-def _username(who: str) -> str:
+def username(who: str) -> str:
+    """Somebody's name there as a user name here."""
     cleaned = re.sub(r"[^a-z0-9._@+-]", "-", who.lower())[:56]
     return cleaned if re.match(r"[a-z0-9]", cleaned) else f"u{cleaned}"
 
@@ -309,10 +337,3 @@ def _messages(content: Any, role: str) -> list[Message]:
     if isinstance(content, list):
         return [Message(str(turn["role"]), str(turn["content"])) for turn in content]
     return [Message(role, str(content))]
-
-
-def _text(turns: Sequence[Mapping[str, str]]) -> Any:
-    """A single turn as text, several as a chat field."""
-    if len(turns) == 1 and turns[0]["role"] in ("user", "assistant", TEXT):
-        return turns[0]["content"]
-    return [dict(turn) for turn in turns]

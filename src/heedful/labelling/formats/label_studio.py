@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 
 from heedful.labelling.consensus import Decided
 from heedful.labelling.formats.argilla import PROMPTS, RESPONSES, ranks_of
-from heedful.labelling.new_items import Given, NewItem, NewResponse
+from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import SEVERITIES, Value
 from heedful.types import Message, UserError
@@ -17,7 +17,12 @@ from heedful.types import Message, UserError
 Row = dict[str, Any]
 
 
-def row(one: Decided, _found: Project) -> Row:
+def rows(items: Sequence[Decided]) -> list[Row]:
+    """Tasks."""
+    return [_row(one) for one in items]
+
+
+def _row(one: Decided) -> Row:
     """One task.  The numbers of users are those of their names in alphabetical order within the task."""
     data = {"prompt": _plain(one.prompt)} | {r.key: _plain(r.content) for r in one.responses}
     annotations = []
@@ -73,9 +78,9 @@ def _results(value: Value, keys: Sequence[str]) -> list[Row]:
     return results
 
 
-def files(found: Project) -> dict[str, str]:
-    """`config.xml`: the labelling configuration."""
-    return {"config.xml": config(found)}
+def files(found: Project, items: Sequence[Decided]) -> dict[str, str]:
+    """`config.xml`: the labelling configuration, for as many responses as the items have."""
+    return {"config.xml": config(found, response_keys(max((len(one.responses) for one in items), default=2)))}
 
 
 def config(found: Project, keys: Sequence[str] = ("r0", "r1")) -> str:
