@@ -245,11 +245,12 @@ def stats(slug: Slug, /, *, db: Db = None) -> None:
 
       heed label stats answers
     """
-    from heedful.labelling import projects, quality
+    from heedful.labelling import projects, quality, sources
 
     with opened(db) as database, database.read() as connection:
         found = projects.get_project(connection, slug)
         overview, people = quality.overview(connection, found), quality.labellers(connection, found)
+        strengths = sources.strengths(connection, found)
     items = ", ".join(f"{count:,} {state}" for state, count in sorted(overview["items"].items())) or "none"
     print(f"{slug} is {overview['state']} (version {overview['version']}); items: {items}")
     print(f"{overview['answers']:,} of {overview['answers_wanted']:,} answers, {overview['open_flags']:,} open reports")
@@ -262,6 +263,11 @@ def stats(slug: Slug, /, *, db: Db = None) -> None:
         parts += [f"repeated alike {row['repeats']['same']} of {row['repeats']['n']}"] if row["repeats"] else []
         parts += [f"{row['suspect']:,} suspect"] if row["suspect"] else []
         print(f"  {row['labeller']}: {', '.join(parts)}")
+    if strengths:
+        print("Bradley-Terry strengths of the sources (log-odds against the average one, with 95 % intervals):")
+    for row in strengths:
+        interval = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
+        print(f"  {row['source']}: {row['strength']:+.2f} {interval}, {row['games']:,} comparisons")
 
 
 def agreement(

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from heedful.labelling import agreement_tables, quality
+from heedful.labelling import agreement_tables, quality, sources
 from heedful.labelling.database import Database, now
 from heedful.labelling.projects import Project
 from heedful.labelling.tables import event_head
@@ -24,10 +24,11 @@ PATIENCE = 20
 
 @dataclass(frozen=True)
 class Statistics:
-    """agreement, people: of everybody, as of `at`.  event: the last one there was; kept_s: how long they are good."""
+    """agreement, people, sources: as of `at`.  event: the last one there was; kept_s: how long they are good."""
 
     agreement: dict[str, Any]
     people: list[dict[str, Any]]
+    sources: list[dict[str, Any]]
     at: float
     event: int
     kept_s: float
@@ -54,5 +55,6 @@ class Remembered:
         began = self.clock()
         agreement = agreement_tables.agreement_in(connection, found)
         people = quality.labellers(connection, found)
+        strengths = sources.strengths(connection, found)
         took = self.clock() - began
-        return Statistics(agreement, people, now(), last, PATIENCE * took if took > QUICK_S else 0.0)
+        return Statistics(agreement, people, strengths, now(), last, PATIENCE * took if took > QUICK_S else 0.0)
