@@ -205,9 +205,15 @@ class TestBradleyTerry:
         theirs = choix.opt_pairwise(5, games, alpha=0.1 / 2)
         assert bradley_terry(wins, prior=0.1).strength == pytest.approx(theirs - theirs.mean(), abs=1e-4)
 
+    def test_errors_by_hand(self):
+        # 100 games of 1/4 each, and the prior: information 50.1 along (1, -1)/√2, of which each has a half.
+        found = bradley_terry(np.array([[0.0, 50], [50, 0]]), prior=0.1)
+        assert found.error == pytest.approx([0.5**0.5 / 50.1**0.5] * 2)
+
     def test_the_error_of_a_model_that_met_nobody_is_the_priors(self):
         wins = np.zeros((3, 3))
         wins[0, 1] = wins[1, 0] = 50
-        # The information is [[25.1, -25], [-25, 25.1]] (100 games of 1/4 each, and the prior's 0.1) and 0.1.
+        # Variance 1/50.1 along (1, -1, 0)/√2 and the prior's 10 along (1, 1, -2)/√6; none along (1, 1, 1).
         found = bradley_terry(wins, prior=0.1)
-        assert found.error == pytest.approx([(25.1 / 5.01) ** 0.5, (25.1 / 5.01) ** 0.5, 10**0.5])
+        near = (1 / 100.2 + 10 / 6) ** 0.5
+        assert found.error == pytest.approx([near, near, (40 / 6) ** 0.5])

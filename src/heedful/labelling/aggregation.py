@@ -111,5 +111,8 @@ def bradley_terry(wins: Float[np.ndarray, "M M"], *, prior: float = 0.1, steps: 
         strength = strength + step
         if np.abs(step).max(initial=0.0) < 1e-10:
             break
-    error = np.sqrt(np.diag(np.linalg.inv(information))) if num else np.zeros(0)
-    return Strengths(strength - strength.mean() if num else strength, error)
+    if not num:
+        return Strengths(strength, np.zeros(0))
+    centred = np.eye(num) - 1 / num  # what all have in common is known only from the prior, and is taken out
+    covariance = centred @ np.linalg.inv(information) @ centred
+    return Strengths(centred @ strength, np.sqrt(np.diag(covariance)))
