@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,15 @@ class TestPII:
     def test_findings_per_character(self, pii, text, num):
         assert pii([""], [text]) == [num / len(text)]
 
+    def test_no_finding_hangs_on_the_date_of_today(self, pii):
+        # Birthdays and ages count, or not, by how long ago they are: no detector of them takes part.
+        assert pii([""], ["born on 1 March 1985, 12/07/2019, aged 41, last birthday 2026-11-27"]) == [0]
+
+    def test_the_published_recipes_backend(self):
+        pytest.importorskip("scrubadub")
+        found = get("pii:scrubadub")(["", ""], ["write to ann@example.com", "born on 1 March 1985, aged 41"])
+        assert found == [1 / 24, 0]
+
     def test_spans_are_sentences(self, pii):
         text = "All fine. Write to someone@example.com. Bye."
         [found] = judge_documents(pii, [text])
@@ -183,7 +193,10 @@ class TestPII:
         assert sum(span.score > 0 for span in found.spans) == 1
 
     def test_packages_that_are_not_here_are_named(self):
-        for name, line in (("pii:scrubadub", "heedful[scrubadub]"), ("toxicity:original", "heedful[detoxify]")):
+        lines = {"pii:scrubadub": "heedful[scrubadub]", "toxicity:original": "heedful[detoxify]"}
+        for name, line in lines.items():
+            if find_spec(line[8:-1]) is not None:
+                continue
             with pytest.raises(UserError, match=line.replace("[", r"\[")):
                 get(name)
 
