@@ -177,7 +177,8 @@ class TestPII:
 
     def test_no_finding_hangs_on_the_date_of_today(self, pii):
         # Birthdays and ages count, or not, by how long ago they are: no detector of them takes part.
-        assert pii([""], ["born on 1 March 1985, 12/07/2019, aged 41, last birthday 2026-11-27"]) == [0]
+        texts = [f"born on 1 March {year}, and {age} years old" for year in range(1925, 2026, 5) for age in (9, 41)]
+        assert not any(pii([""] * len(texts), texts))
 
     def test_the_published_recipes_backend(self):
         pytest.importorskip("scrubadub")
