@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import parts
 from benchmarks.machine import machine
 from benchmarks.settings import CPU_TIME
-from benchmarks.table import REASONS, RESULTS, is_busy, table, write_readme
+from benchmarks.table import ALONE, REASONS, RESULTS, is_busy, newest, table, write_readme
 
 
 def main() -> int:
@@ -52,10 +52,14 @@ def main() -> int:
         write_readme(result)
         print(f"wrote benchmarks/results/{path.name} and the table in README.md")
     elif arguments.keep and not failed:
-        (RESULTS / f"{arguments.keep}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(f"wrote benchmarks/results/{arguments.keep}.json; the README's table is made from whole runs")
+        result["name"] += ALONE
+        (RESULTS / f"{result['name']}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        combined = newest()
+        if combined is not None:
+            write_readme(combined)
+        print(f"wrote benchmarks/results/{result['name']}.json and its rows of the table in README.md")
     elif not failed:
-        print("Nothing was written: only a whole run is kept, or some parts by --keep NAME.")
+        print("Nothing was written: only a whole run is kept, or some parts by --keep.")
     return 1 if failed else 0
 
 
@@ -72,7 +76,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="PART,PART", help=f"some of: {', '.join(parts.parts())}")
     parser.add_argument("--quick", action="store_true", help="one small round of everything: shows that it runs")
-    parser.add_argument("--keep", metavar="NAME", help="write the result of --only to results/NAME.json")
+    parser.add_argument("--keep", action="store_true", help="keep the result of --only, beside the last whole run's")
     parser.epilog = f"On a busy machine {CPU_TIME}=1 counts processor time; results are kept of whole, full runs only."
     arguments = parser.parse_args()
     unknown = set((arguments.only or "").split(",")) - {"", *parts.parts()}

@@ -14,6 +14,8 @@ from benchmarks.machine import BUSY
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 README = HERE.parent / "README.md"
+ALONE = "-part"
+"""Ends the names of results of some parts only."""
 REASONS = HERE / "reasons.json"
 """Row's key → why its target is missed; shown only while it is."""
 
@@ -140,6 +142,9 @@ def table(result: Mapping[str, Any], reasons: Mapping[str, str]) -> str:
         f"million parameters, batches of 8 pairs of at most 512 tokens, fp32, no gradient checkpointing.  "
         f"Medians of interleaved runs; all in `benchmarks/results/{result['name']}.json`.{busy}",
     ]
+    for name in sorted(set(result.get("later", {}).values())):
+        here = ", ".join(f"`{part}`" for part, source in result["later"].items() if source == name)
+        lines[-1] += f"  Measured since, in `benchmarks/results/{name}.json`: {here}."
     return "\n".join(lines)
 
 
@@ -149,9 +154,19 @@ def is_busy(facts: Mapping[str, Any]) -> bool:
 
 
 def newest(folder: Path = RESULTS) -> dict[str, Any] | None:
-    """The latest result; their names begin with the date."""
+    """The latest whole result, with the parts that were measured alone since; names begin with the date."""
     paths = sorted(folder.glob("2*.json"))
-    return json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
+    whole = [path for path in paths if not path.stem.endswith(ALONE)]
+    if not whole:
+        return None
+    result = json.loads(whole[-1].read_text(encoding="utf-8"))
+    result["later"] = {}
+    for path in paths:
+        if path.stem.endswith(ALONE) and path > whole[-1]:
+            later = json.loads(path.read_text(encoding="utf-8"))
+            result["parts"] |= later["parts"]
+            result["later"] |= dict.fromkeys(later["parts"], later["name"])
+    return result
 
 
 def write_readme(result: Mapping[str, Any], readme: Path = README) -> None:

@@ -84,6 +84,21 @@ def test_the_readme_is_changed_between_its_markers_only(tmp_path):
     assert path.read_text() == text
 
 
+def test_parts_measured_later_take_their_places(tmp_path):
+    def write(name: str, parts: dict) -> None:
+        (tmp_path / f"{name}.json").write_text(json.dumps(RESULT | {"name": name, "parts": parts}))
+
+    write("2025-12-31-0000-old-part", {"startup": {"median_s": {"heed --help": 9.0}}})
+    write(RESULT["name"], RESULT["parts"])
+    write("2026-02-01-0000-new-part", {"sft": {"ratios": {"trl/heedful": 1.5, "heedful/bare": 1.0}}})
+    result = newest(tmp_path)
+    assert result is not None
+    lines = table(result, {})
+    assert "| SFT step: TRL's / ours | ≥ 1.30 × | 1.50 × (1.00 × the bare model's) | met |" in lines
+    assert "0.33 s" in lines
+    assert "Measured since, in `benchmarks/results/2026-02-01-0000-new-part.json`: `sft`." in lines
+
+
 def test_the_readme_shows_the_newest_result():
     result = newest()
     if result is None:
