@@ -56,7 +56,8 @@ def agreement_table(items: Sequence[Decided]) -> dict[str, Any]:
         judged = ((unit, labels.total()) for unit, labels in units["safe"].items())
         tables[name] = [(_yes_and_no(units[name][unit].total(), times), 1) for unit, times in judged]
     rankings = [
-        [list(a.value["ranking"]["ranks"].values()) for a in one.answers if "ranking" in a.value] for one in items
+        [[a.value["ranking"]["ranks"][key] for key in one.keys] for a in one.answers if "ranking" in a.value]
+        for one in items
     ]
     return _table(tables, single, rankings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import floor
 from statistics import fmean, median
 from typing import Any
 
@@ -23,6 +24,8 @@ from heedful.types import UserError
 UNDECIDED = "the votes are tied"
 ADJUDICATED = "adjudicated"
 MAJORITY = "majority"
+NO_DIFFERENCE = 1e-6
+"""Between two posteriors: the answers do not tell which is right."""
 
 
 @dataclass(slots=True)
@@ -151,11 +154,16 @@ def _answers(
 
 
 def decide(
-    connection: Connection, found: Project, items: Sequence[Decided], aggregate: str | Aggregate = "majority"
+    connection: Connection,
+    found: Project,
+    items: Sequence[Decided],
+    aggregate: str | Aggregate = "majority",
+    *,
+    as_of: float | None = None,
 ) -> None:
-    """Fill in what was decided.  An adjudication overrides every vote.
+    """Fill in what was decided.  An adjudication overrides the votes on the questions that it answers.
 
-    aggregate: `majority`, `onecoin`, or a function.
+    aggregate: `majority`, `onecoin`, or a function.  as_of: the adjudications as they were then.
     Raises UserError for another name.
     """
     if callable(aggregate):
@@ -170,12 +178,15 @@ def decide(
     asked = (
         select(adjudication.c.item_id, adjudication.c.value)
         .join(item, item.c.id == adjudication.c.item_id)
-        .where(item.c.project_id == found.id, adjudication.c.superseded_by.is_(None))
+        .where(item.c.project_id == found.id)
+        .order_by(adjudication.c.id)
     )
-    for item_id, value in connection.execute(asked):
+    asked = asked.where(adjudication.c.superseded_by.is_(None) if as_of is None else adjudication.c.at <= as_of)
+    for item_id, value in map(tuple, connection.execute(asked)):
         one = by_id.get(item_id)
         if one is not None:
-            one.value, one.confidence, one.undecided = value, dict.fromkeys(value, 1.0), {}
+            one.value, one.confidence = {**one.value, **value}, {**one.confidence, **dict.fromkeys(value, 1.0)}
+            one.undecided = {name: why for name, why in one.undecided.items() if name not in value}
             one.method = ADJUDICATED
 
 
@@ -213,8 +224,10 @@ def by_one_coin(items: Sequence[Decided]) -> None:
         for place, row in enumerate(there):
             one = items[row]
             one.method = "onecoin"
-            best = int(found.posterior[place].argmax())
-            _settle(one, question, Outcome(categories[best], float(found.posterior[place, best]), one.n))
+            second, best = np.argsort(found.posterior[place])[-2:] if len(categories) > 1 else (0, 0)
+            share = float(found.posterior[place, best])
+            is_tied = best != second and share - found.posterior[place, second] < NO_DIFFERENCE
+            _settle(one, question, Outcome(None if is_tied else categories[best], share, one.n))
 
 
 AGGREGATES: dict[str, Aggregate] = {MAJORITY: by_majority, "onecoin": by_one_coin}
@@ -236,7 +249,11 @@ def _decide_one(one: Decided, vote: Callable[[Sequence[Any]], Outcome]) -> None:
     ratings = [value["rating"] for value in values if "rating" in value]
     if ratings:
         one.value["rating"] = {
-            key: {name: fmean(rating[key][name] for rating in ratings) for name in ratings[0][key]} for key in one.keys
+            key: {
+                name: fmean(rating[key][name] for rating in ratings if name in rating[key])
+                for name in sorted({name for rating in ratings for name in rating[key]})
+            }
+            for key in one.keys
         }
         one.confidence["rating"] = 1.0
     sure = [value["confidence"] for value in values if "confidence" in value]
@@ -298,7 +315,7 @@ def _decide_safety(one: Decided, values: Sequence[Value], vote: Callable[[Sequen
         }
         severities = [judged["severity"] for judged in agreeing if judged.get("severity") is not None]
         if severities:
-            decided[key]["severity"] = round(median(severities))
+            decided[key]["severity"] = floor(median(severities) + 0.5)
     one.value["safety"] = decided
     one.confidence["safety"] = min(found.share for found in outcomes.values())
 

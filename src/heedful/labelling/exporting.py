@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,8 @@ def check_asked(asked: Asked) -> None:
     unknown = set(asked.include) - set(KEPT_ASIDE)
     if unknown:
         raise UserError(f"include must be some of {', '.join(KEPT_ASIDE)}, not {', '.join(sorted(unknown))}.")
+    if asked.as_of is not None and not isfinite(asked.as_of):
+        raise UserError("as_of must be a time in seconds since 1970.")
     if not 0 <= asked.split < 1:
         raise UserError(f"split must be from 0 to below 1, a share of the prompts, not {asked.split:g}.")
     if not 0 <= asked.min_confidence <= 1 or asked.min_n < 1:
@@ -111,7 +115,7 @@ def export(connection: Connection, slug: str, asked: Asked) -> Export:
 def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequence[str]) -> Export:
     settings = {"as_of": asked.as_of, "without_paused": asked.without_paused}
     items = gather(connection, found, kinds=kinds, **settings)
-    decide(connection, found, items, asked.aggregate)
+    decide(connection, found, items, asked.aggregate, as_of=asked.as_of)
     reasons: Counter[str] = Counter()
     kept = list(_thresholds(items, asked, reasons))
     files: dict[str, str] = {}
@@ -276,11 +280,12 @@ def write(
 
     connection: of a transaction that writes, to keep a note of the export.  Returns the files that were written.
     """
+    second = held_out or out.with_name(f"{out.stem}.held-out{out.suffix}")
+    _spare_databases([out, second])
     written = [out]
     with replacing(out) as aside:
         aside.write_text(done.text(), encoding="utf-8")
     if done.held_out:
-        second = held_out or out.with_name(f"{out.stem}.held-out{out.suffix}")
         with replacing(second) as aside:
             aside.write_text(done.text(held_out=True), encoding="utf-8")
         written.append(second)
@@ -292,6 +297,17 @@ def write(
     if connection is not None:
         keep_note(connection, done, actor)
     return written
+
+
+def _spare_databases(paths: Sequence[Path]) -> None:
+    """Raises UserError for a file that is an SQLite database, or belongs to one: labels must not be written over."""
+    for path in paths:
+        base = Path(re.sub(r"-(wal|shm|journal)$", "", str(path)))
+        for one in {path, base}:
+            if one.is_file():
+                with one.open("rb") as file:
+                    if file.read(16) == b"SQLite format 3\0":
+                        raise UserError(f"{path} belongs to a database; name another file to write.")
 
 
 def keep_note(connection: Connection, done: Export, actor: Actor) -> int:

@@ -110,17 +110,25 @@ def items_of(
     rows: Iterator[tuple[str, Row]], form: str, warn: Callable[[str], None] = lambda line: None
 ) -> Iterator[NewItem | Dropped]:
     """The items of rows with their origins, in one of the formats but `auto` and `native`."""
-    if form == "argilla":
-        yield from argilla.read(rows, warn)
-    elif form == "label-studio":
-        yield from label_studio.read(rows)
-    else:
-        one = _arena if form == "arena" else from_row
-        for origin, row in rows:
-            try:
-                yield one(origin, row)
-            except UserError as problem:
-                yield Dropped(origin, str(problem))
+    warned: set[str] = set()
+
+    def once(sentence: str) -> None:
+        if sentence not in warned:
+            warned.add(sentence)
+            warn(sentence)
+
+    for origin, row in rows:
+        try:
+            if form == "argilla":
+                yield from argilla.read(iter([(origin, row)]), once)
+            elif form == "label-studio":
+                yield from label_studio.read(iter([(origin, row)]))
+            else:
+                yield _arena(origin, row) if form == "arena" else from_row(origin, row)
+        except UserError as problem:
+            yield Dropped(origin, str(problem).removeprefix(f"{origin}: "))
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as problem:
+            yield Dropped(origin, f"not as {form} writes it ({type(problem).__name__}: {problem})")
 
 
 def located_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -186,10 +194,15 @@ def from_row(origin: str, row: Row) -> NewItem:
         raise UserError("an item has a list of responses")
     responses = []
     for one in row["responses"]:
+        if isinstance(one, dict) and not isinstance(one.get("meta") or {}, dict):
+            raise UserError("the meta of a response is an object")
         whole: Row = one if isinstance(one, dict) and "content" in one and "role" not in one else {"content": one}
         responses.append(
             NewResponse(_messages(whole["content"], "assistant"), whole.get("source"), whole.get("meta") or {})
         )
+    for name in ("gold", "meta", "suggestions"):
+        if row.get(name) is not None and not isinstance(row[name], dict):
+            raise UserError(f"{name} is an object, not {row[name]!r}")
     context = row.get("context") or {}
     if not isinstance(context, dict):
         context = {"context": str(context)}
@@ -300,8 +313,9 @@ def json_lines(chunks: Iterable[str]) -> Iterator[tuple[str, Row]]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as problem:
-            raise UserError(f"line {number} is no JSON: {problem.msg}") from None
+        except (ValueError, RecursionError) as problem:
+            said = problem.msg if isinstance(problem, json.JSONDecodeError) else "a number or a nesting beyond reason"
+            raise UserError(f"line {number} is no JSON: {said}") from None
         if not isinstance(row, dict):
             raise UserError(f"line {number} is no object")
         yield f"line {number}", row

@@ -17,6 +17,7 @@ from heedful.labelling.projects import Project, get_project
 from heedful.labelling.slots import count_slots, resize, rewind, slot_rows, wanted
 from heedful.labelling.tables import (
     annotation,
+    draft,
     gold,
     item,
     response,
@@ -106,15 +107,18 @@ class _Adder:
         self.position = (connection.execute(last).scalar() or 0) + 1
 
     def add(self, block: Sequence[NewItem]) -> None:
-        named = [(one.external_id or digest(one.content())[:16], one) for one in block]
-        there = self._there([name for name, _ in named])
-        fresh: list[tuple[str, NewItem]] = []
-        for name, one in named:
+        good: list[tuple[str, NewItem]] = []
+        for one in block:
             problem = problem_of(self.project, one)
-            if problem is None and name in self.seen:
-                problem = f"the item {name} stands there twice"
-            if problem is not None:
-                self.outcome.refused.append((one.origin or name, problem))
+            if problem is None:
+                good.append((one.external_id or digest(one.content())[:16], one))
+            else:
+                self.outcome.refused.append((one.origin or one.external_id or "an item", problem))
+        there = self._there([name for name, _ in good])
+        fresh: list[tuple[str, NewItem]] = []
+        for name, one in good:
+            if name in self.seen:
+                self.outcome.refused.append((one.origin or name, f"the item {name} stands there twice"))
                 continue
             self.seen.add(name)
             if name not in there:
@@ -177,9 +181,13 @@ class _Adder:
         values = {name: value for name, value in new.items() if name not in kept}
         self.connection.execute(update(item).where(item.c.id == row.id).values(**values))
         if changed:
+            held = slot.c.item_id == row.id, slot.c.state == "leased"
+            free = {"state": "open", "user_id": None, "lease_token": None, "lease_until": None, "order": None}
+            self.connection.execute(update(slot).where(*held).values(**free))  # nobody judges texts that are gone
+            self.connection.execute(delete(draft).where(draft.c.item_id == row.id))
             self.connection.execute(delete(response).where(response.c.item_id == row.id))
             self.connection.execute(insert(response), _response_rows(row.id, one))
-        if row.kind == "normal":
+        if row.kind == "normal" and row.state != "void":
             whole = {**values, "id": row.id, "position": row.position, "kind": row.kind}
             resize(self.connection, self.project, whole)
 

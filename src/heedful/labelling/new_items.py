@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -70,6 +71,9 @@ def messages_of(stored: Sequence[Mapping[str, str]]) -> list[Message]:
     return [Message(turn["role"], turn["content"]) for turn in stored]
 
 
+MOST_PRIORITY = 1_000_000
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a plain value."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -85,6 +89,17 @@ def problem_of(found: Project, one: NewItem) -> str | None:
     problem = found.questions.problem_with_item(len(one.responses))
     if problem:
         return problem
+    if not isfinite(one.priority) or abs(one.priority) > MOST_PRIORITY:
+        return f"priority must be a number of at most {MOST_PRIORITY:,}, not {one.priority:g}"
+    if one.overlap is not None and (not isinstance(one.overlap, int) or isinstance(one.overlap, bool)):
+        return f"overlap must be a whole number, not {one.overlap!r}"
+    if any(not isinstance(response.source, str | None) for response in one.responses):
+        return "the source of a response is a text"
+    try:
+        orjson.dumps([one.content(), one.external_id, one.context, one.meta, [r.meta for r in one.responses]])
+        orjson.dumps([one.gold, one.suggestions, one.explanation, [r.source for r in one.responses]])
+    except TypeError as wrong:
+        return f"it holds what cannot be stored: {wrong}"
     if any(not response.messages or not response.messages[-1].content.strip() for response in one.responses):
         return "a response is empty"
     texts = {tuple((turn.role, turn.content) for turn in response.messages) for response in one.responses}

@@ -69,6 +69,10 @@ class Ranking(Question):
     ties: bool = True
 
 
+MOST_GRADES = 100
+LARGEST_GRADE = 10_000
+
+
 class Dimension(BaseModel):
     """One scale.  low, high: its ends; labels: what they say on the page, one a grade, or none."""
 
@@ -90,8 +94,10 @@ class Rating(Question):
     @classmethod
     def _rises(cls, dimensions: dict[str, Dimension]) -> dict[str, Dimension]:
         for name, dimension in dimensions.items():
-            if dimension.high <= dimension.low:
-                raise ValueError(f"dimension {name} must have high above low")
+            if not dimension.low < dimension.high <= dimension.low + MOST_GRADES:
+                raise ValueError(f"dimension {name} must have high above low, by {MOST_GRADES} at the most")
+            if abs(dimension.low) > LARGEST_GRADE:
+                raise ValueError(f"dimension {name} must have grades from -{LARGEST_GRADE:,} to {LARGEST_GRADE:,}")
             if dimension.labels and len(dimension.labels) != dimension.high - dimension.low + 1:
                 raise ValueError(f"dimension {name} must have one label a grade, {dimension.low} to {dimension.high}")
         return dimensions
@@ -186,9 +192,8 @@ def check(questions: Questions, keys: Sequence[str], value: Mapping[str, Any]) -
         problem = CHECKS[name](question, keys, value[name])
         if problem is not None:
             verdict.problems[name] = problem
-    if not verdict.problems:
-        _check_safer(questions, keys, value, verdict)
-        _check_agreement(value, verdict)
+    _check_safer(questions, keys, value, verdict)
+    _check_agreement(value, verdict)
     return verdict
 
 
@@ -308,6 +313,8 @@ def _check_safer(questions: Questions, keys: Sequence[str], value: Mapping[str, 
     if not isinstance(said, dict) or set(said) != {"winner"} or said["winner"] not in (*keys, None):
         verdict.problems["safer"] = f"must be {{winner}}: {', '.join(keys)} or null for a tie"
         return
+    if value.get("safety") is None or "safety" in verdict.problems:
+        return
     safe = [key for key in keys if value["safety"][key]["is_safe"]]
     if len(safe) == 1 and said["winner"] != safe[0]:
         sentence = f"only {safe[0]} is called safe, and it is not the safer one"
@@ -320,7 +327,7 @@ def _check_safer(questions: Questions, keys: Sequence[str], value: Mapping[str, 
 def _check_agreement(value: Mapping[str, Any], verdict: Verdict) -> None:
     """Preference and ranking must say the same."""
     preference, ranking = value.get("preference"), value.get("ranking")
-    if verdict.problems or not preference or not ranking:
+    if not preference or not ranking or {"preference", "ranking"} & set(verdict.problems):
         return
     ranks = ranking["ranks"]
     best = min(ranks.values())

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from heedful.labelling.database import new_ids
+from heedful.labelling.database import random_ids
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.settings import ProjectSettings
@@ -31,7 +31,7 @@ def wanted(found: Project, row: Mapping[str, Any]) -> int:
 
 
 def slot_rows(found: Project, row: Mapping[str, Any], numbers: Sequence[int]) -> list[dict[str, Any]]:
-    """Open slots of an item."""
+    """Open slots of an item.  Their names tell nothing: one made just now would be gold or a repetition."""
     return [
         {
             "public_id": public_id,
@@ -41,7 +41,7 @@ def slot_rows(found: Project, row: Mapping[str, Any], numbers: Sequence[int]) ->
             "place": place_of(found.settings, row, number),
             "state": "open",
         }
-        for number, public_id in zip(numbers, new_ids(len(numbers)), strict=True)
+        for number, public_id in zip(numbers, random_ids(len(numbers)), strict=True)
     ]
 
 

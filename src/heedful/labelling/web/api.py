@@ -59,6 +59,9 @@ def me(account: Reader) -> dict[str, Any]:
 @router.post("/tokens", status_code=201)
 def new_token(body: NewToken, db: DB, account: Manager) -> dict[str, Any]:
     """A token; it is shown here and never again."""
+    more = [scope for scope in body.scopes if account.via == "token" and scope not in account.scopes]
+    if more:
+        raise Refused(403, f"a token without {', '.join(more)} cannot make one with it")
     with db.write() as connection:
         secret = accounts.make_token(connection, account.id, body.name, body.scopes, body.days, account.actor)
     return {"token": secret}
@@ -151,7 +154,7 @@ def import_items(
     refused: list[tuple[str, str]] = []
     warnings: list[str] = []
     try:
-        lines = body.decode().splitlines()
+        lines = body.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise Refused(422, "the body is no UTF-8 text") from None
     rows = importing.items_of(importing.json_lines(lines), format, warnings.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,10 @@ def answer_of(questions: Questions, keys: Sequence[str], form: FormData) -> Valu
         if winner in OUTCOMES:
             value["preference"] = {"winner": None, "outcome": winner}
         else:
-            value["preference"] = {"winner": winner, **({"strength": int(strength)} if strength.isdigit() else {})}
+            value["preference"] = {
+                "winner": winner,
+                **({} if whole(strength) is None else {"strength": whole(strength)}),
+            }
     if questions.ranking is not None:
         given = {key: _number(form, f"rank:{key}") for key in keys}
         if any(rank is not None for rank in given.values()):
@@ -64,4 +68,9 @@ def _safety(questions: Questions, keys: Sequence[str], form: FormData) -> Value:
 
 def _number(form: FormData, name: str) -> int | None:
     text = form.get(name)
-    return int(text) if isinstance(text, str) and text.lstrip("-").isdigit() else None
+    return whole(text) if isinstance(text, str) else None
+
+
+def whole(text: str) -> int | None:
+    """The whole number of a field, if that is what somebody wrote."""
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else None

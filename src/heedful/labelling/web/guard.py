@@ -114,7 +114,11 @@ def check_origin(request: Request) -> None:
         raise Refused(403, "this request came from another site")
     if origin is None:
         return
-    if urlsplit(origin).netloc != request.headers.get("host", ""):
+    try:
+        site = urlsplit(origin).netloc
+    except ValueError:
+        site = None
+    if site != request.headers.get("host", ""):
         raise Refused(403, "this request came from another site")
 
 
@@ -124,7 +128,7 @@ def check_csrf(request: Request, account: Account, form: FormData | None = None)
         return
     check_origin(request)
     sent = request.headers.get("x-csrf-token") or (form.get("csrf") if form is not None else None)
-    if not isinstance(sent, str) or not secrets.compare_digest(sent, account.csrf):
+    if not isinstance(sent, str) or not secrets.compare_digest(sent.encode("utf-8", "replace"), account.csrf.encode()):
         raise Refused(403, "this page is too old; load it again")
 
 

@@ -15,7 +15,7 @@ from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.tables import annotation, item
 from heedful.labelling.web.callers import DB, of_project
-from heedful.labelling.web.forms import answer_of
+from heedful.labelling.web.forms import answer_of, whole
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, show
 from heedful.labelling.web.words import choices, form_values, in_words
 from heedful.labelling.work import Refused
@@ -109,7 +109,7 @@ def submit(request: Request, slug: str, db: DB, account: Sender, form: Form) -> 
 
 
 def _milliseconds(text: Any) -> int | None:
-    return min(int(text), 2**31 - 1) if isinstance(text, str) and text.isdigit() else None
+    return whole(text) if isinstance(text, str) else None
 
 
 @router.post("/p/{slug}/draft")

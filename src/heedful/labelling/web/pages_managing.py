@@ -19,7 +19,7 @@ from heedful.labelling.tables import item, membership, user
 from heedful.labelling.web import render
 from heedful.labelling.web.api import Number
 from heedful.labelling.web.callers import DB, of_project
-from heedful.labelling.web.forms import answer_of
+from heedful.labelling.web.forms import answer_of, whole
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, sentence, show
 from heedful.labelling.web.words import choices, form_values, in_words
 from heedful.labelling.work import Refused
@@ -209,7 +209,7 @@ def change_member(request: Request, slug: str, db: DB, account: Sender, form: Fo
                 str(form.get("username", "")),
                 role=str(form.get("role", "annotator")),
                 paused=form.get("paused") == "on",
-                quota=int(quota) if quota.isdigit() and int(quota) else None,
+                quota=whole(quota) or None,
                 actor=account.actor,
             )
     except UserError as problem:
@@ -232,9 +232,9 @@ def import_items(request: Request, slug: str, db: DB, account: Sender, form: For
     added = problem = None
     try:
         upload: Any = form.get("file")
-        text = upload.file.read().decode() if hasattr(upload, "file") else ""
+        text = upload.file.read().decode("utf-8-sig") if hasattr(upload, "file") else ""
         form_name = importing.check_format(str(form.get("format", "items")))
-        rows = importing.items_of(importing.json_lines(text.splitlines()), form_name)
+        rows = importing.items_of(importing.json_lines(text.split("\n")), form_name)
         with db.write() as connection:
             dry_run = form.get("dry_run") == "on"
             kept = importing.kept(rows, refused)
@@ -252,7 +252,7 @@ def export(slug: str, db: DB, account: Sender, form: Form) -> Response:
     """Training data as a file."""
     of_project(db, account, slug, "manage")
     asked = Asked(str(form.get("format", "trl")), str(form.get("aggregate", "majority")))
-    if str(form.get("min_n", "")).isdigit():
+    if whole(str(form.get("min_n", ""))) is not None:
         asked = replace(asked, min_n=int(str(form["min_n"])))
     with db.read() as connection:
         done = exporting.export(connection, slug, asked)

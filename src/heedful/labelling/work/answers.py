@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from heedful.labelling.accounts import Account
@@ -64,20 +64,23 @@ def submit(
             return _submit(connection, account, public_id, token, client_key, value, active_ms, wall_ms)
     except IntegrityError:  # the same answer, sent twice in one moment
         with db.read() as connection:
-            earlier = _earlier(connection, account, client_key)
+            earlier = _earlier(connection, account, client_key, slot.c.public_id == public_id)
         if earlier is None:
             raise Refused(409, "this task is answered already") from None
         return earlier
 
 
-def _earlier(connection: Connection, account: Account, client_key: str) -> Submitted | None:
+def _earlier(connection: Connection, account: Account, client_key: str, here: ColumnElement[bool]) -> Submitted | None:
+    """What was answered before under this key.  here: whether it was to the same task."""
     row = connection.execute(
-        select(annotation.c.public_id, annotation.c.user_id).where(annotation.c.client_key == client_key)
+        select(annotation.c.public_id, annotation.c.user_id, here.label("here"))
+        .join(slot, slot.c.id == annotation.c.slot_id)
+        .where(annotation.c.client_key == client_key)
     ).first()
     if row is None:
         return None
-    if row.user_id != account.id:
-        raise Refused(409, "this client_key is taken")
+    if row.user_id != account.id or not row.here:
+        raise Refused(409, "this client_key was used for another answer")
     return Submitted(row.public_id, duplicate=True)
 
 
@@ -91,11 +94,13 @@ def _submit(
     active_ms: int | None,
     wall_ms: int | None,
 ) -> Submitted:
-    earlier = _earlier(connection, account, client_key)
+    earlier = _earlier(connection, account, client_key, slot.c.public_id == public_id)
     if earlier is not None:
         return earlier
     row = working(connection, account, public_id, token)
     found = get_project(connection, row.slug)
+    if found.state == "closed":
+        raise Refused(409, "the project is closed; no answer is taken any more")
     value = {name: said for name, said in value.items() if said is not None}
     warnings = _checked(connection, found, row.item_id, value)
     stored = _store(connection, found, account, row, 0, client_key, value, warnings, active_ms, wall_ms)
@@ -205,7 +210,8 @@ def revise(db: Database, account: Account, public_id: str, value: Value, client_
     if not client_key or len(client_key) > 64:
         raise Refused(422, "client_key must be 1 to 64 characters")
     with db.write() as connection:
-        earlier = _earlier(connection, account, client_key)
+        same = select(annotation.c.slot_id).where(annotation.c.public_id == public_id).scalar_subquery()
+        earlier = _earlier(connection, account, client_key, slot.c.id == same)
         if earlier is not None:
             return earlier
         row = connection.execute(
