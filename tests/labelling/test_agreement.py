@@ -12,11 +12,11 @@ from heedful.labelling.agreement import (
     NO_PAIR,
     UNANIMOUS,
     Estimate,
+    Kinds,
     alpha_with_interval,
     cohen,
     fleiss,
     kendall,
-    kinds_of,
     krippendorff,
     ranking_agreement,
     raw_agreement,
@@ -39,6 +39,19 @@ def random_table(seed: int) -> np.ndarray:
     table = rng.integers(1, rng.integers(3, 7), (rng.integers(4, 30), rng.integers(2, 6))).astype(float)
     table[rng.random(table.shape) < rng.uniform(0, 0.4)] = NAN
     return table
+
+
+def kinds_of(ratings: np.ndarray) -> Kinds:
+    """The units of a table of ratings, by how often each category was given."""
+    ratings = np.asarray(ratings, float)
+    there = ~np.isnan(ratings)
+    kept = ratings[there.sum(1) >= 2] if ratings.size else ratings
+    there = ~np.isnan(kept)
+    categories, codes = np.unique(kept[there], return_inverse=True)
+    counts = np.zeros((len(kept), len(categories)))
+    np.add.at(counts, (np.nonzero(there)[0], codes), 1)
+    kinds, number = np.unique(counts, axis=0, return_counts=True)
+    return Kinds(kinds, number, categories)
 
 
 def plain_bootstrap(table: np.ndarray, level, resamples: int) -> tuple[float, float]:

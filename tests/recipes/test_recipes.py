@@ -191,6 +191,11 @@ def test_the_list_shows_needs(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "lol/hh/a_lol" in said
     assert "demo/dpo" not in said
+    assert main(["recipes", "phf"]) == 0
+    said = capsys.readouterr().out
+    published = [name for name in recipes.names() if name.startswith(("phf/toxicity/", "phf/pii/", "phf/pep8/"))]
+    assert len(published) == 36  # as docs/pretraining.md says
+    assert all(f"  {name} " in said for name in published)
     for name in ("prepare/hh", "lol/hh/a_lol"):
         assert main(["recipes", name]) == 0
         assert "needs:\n- " in capsys.readouterr().out

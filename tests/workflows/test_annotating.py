@@ -93,6 +93,22 @@ def test_a_document_that_fails_is_listed_and_the_rest_is_scored(place):
     assert failed["reason"] == "the scorer raised ValueError: no sevens"
 
 
+def test_data_that_cannot_be_read_claims_no_folder(place):
+    with pytest.raises(UserError):
+        annotate_documents(Annotation("pep8", str(place / "documets.jsonl"), place / "out"))
+    assert not (place / "out").exists()
+    assert len(rows(annotated(place, "out"))) == NUM
+
+
+def test_nothing_scored_is_no_success(place):
+    (place / "none.py").write_text(
+        "def none(prompts, responses):\n    return [float('nan')] * len(responses)\nnone.lower_is_better = True\n"
+    )
+    with pytest.raises(RunError, match="not one document could be scored"):
+        annotated(place, "out", f"{place / 'none.py'}:none")
+    assert len((place / "out" / ".score" / "failed.jsonl").read_text().splitlines()) == NUM
+
+
 @pytest.mark.slow
 def test_killed_and_continued_nothing_is_lost_or_doubled(place):
     scorer = f"{place / 'own.py'}:fussy"

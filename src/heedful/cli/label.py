@@ -123,10 +123,11 @@ def pull(
 
       heed label pull answers helpfulness --url http://127.0.0.1:6900 --workspace team
     """
-    from heedful.labelling.formats import argilla, argilla_server
+    from heedful.labelling.formats import argilla_server
+    from heedful.labelling.importing import items_of
 
     rows = argilla_server.pull(argilla_server.connect(url), dataset, workspace)
-    _put_in(db, slug, argilla.read(rows, print), dataset, on_conflict, dry_run)
+    _put_in(db, slug, items_of(rows, "argilla", print), dataset, on_conflict, dry_run)
 
 
 def push(

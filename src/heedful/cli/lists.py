@@ -21,8 +21,9 @@ def recipes(name: Annotated[str | None, Parameter(help="a recipe to print; all a
     """
     from heedful import recipes as shelf
 
-    if name is None or name in shelf.FOLDERS:
-        for folder in [name] if name else shelf.FOLDERS:
+    folders = [folder for folder in shelf.FOLDERS if name is None or f"{folder}/".startswith(f"{name}/")]
+    if folders or name is None:
+        for folder in folders:
             _print_folder(folder)
         print(MIXING)
         return

@@ -210,6 +210,11 @@ def by_session(connection: Connection, secret: str) -> Account | None:
     return None if row is None else Account(row.id, row.username, row.display_name, row.role, csrf=row.csrf)
 
 
+def is_same(secret: str, sent: str) -> bool:
+    """Whether a secret was sent, told in a time that says nothing of it."""
+    return secrets.compare_digest(secret.encode(), sent.encode("utf-8", "replace"))
+
+
 def make_token(
     connection: Connection, user_id: int, name: str, scopes: Sequence[str], days: float | None, actor: Actor
 ) -> str:

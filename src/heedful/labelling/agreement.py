@@ -2,8 +2,7 @@
 
 A statistic that is not defined says why; it is never NaN, and never 1 because everybody said the same.
 
-Axes: `U` units (items), `R` raters, `C` categories, `K` kinds of units.
-A table of ratings is U × R with NaN where nobody rated.
+Axes: `K` kinds of units (items, or responses), `C` categories, `R` samples.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from jaxtyping import Float, Int
 
 Level = Literal["nominal", "ordinal", "interval"]
 Weights = Literal["none", "linear", "quadratic"]
-Ratings = Float[np.ndarray, "U R"]
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -59,19 +57,6 @@ class Kinds:
     def n(self) -> int:
         """How many units there are."""
         return int(self.number.sum())
-
-
-def kinds_of(ratings: Ratings) -> Kinds:
-    """The units of a table of ratings, by how often each category was given."""
-    ratings = np.asarray(ratings, float)
-    there = ~np.isnan(ratings)
-    kept = ratings[there.sum(1) >= 2] if ratings.size else ratings
-    there = ~np.isnan(kept)
-    categories, codes = np.unique(kept[there], return_inverse=True)
-    counts = np.zeros((len(kept), len(categories)))
-    np.add.at(counts, (np.nonzero(there)[0], codes), 1)
-    kinds, number = np.unique(counts, axis=0, return_counts=True)
-    return Kinds(kinds, number, categories)
 
 
 def raw_agreement(units: Kinds) -> Estimate:

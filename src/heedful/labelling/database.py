@@ -48,7 +48,7 @@ def random_ids(number: int) -> list[str]:
 def new_ids(number: int) -> list[str]:
     """Names for rows that leave the server: the time and 52 random bits, so that an index of them grows at its end."""
     drawn = secrets.token_hex(7 * number)
-    stamp = f"{time.time_ns() // 1_000_000:011x}"[-11:]
+    stamp = f"{time.time_ns() // 1_000_000:011x}"
     return [stamp + drawn[at : at + 13] for at in range(0, 14 * number, 14)]
 
 

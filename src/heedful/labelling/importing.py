@@ -117,16 +117,19 @@ def items_of(
             warned.add(sentence)
             warn(sentence)
 
+    read: dict[str, Callable[[str, Row], NewItem]] = {
+        "items": from_row,
+        "arena": _arena,
+        "argilla": lambda origin, row: argilla.item_of(origin, row, once),
+        "label-studio": label_studio.item_of,
+    }
+    if form not in read:
+        raise UserError(f"rows are read as {', '.join(read)}, not as {form}.")
     for origin, row in rows:
         try:
-            if form == "argilla":
-                yield from argilla.read(iter([(origin, row)]), once)
-            elif form == "label-studio":
-                yield from label_studio.read(iter([(origin, row)]))
-            else:
-                yield _arena(origin, row) if form == "arena" else from_row(origin, row)
+            yield read[form](origin, row)
         except UserError as problem:
-            yield Dropped(origin, str(problem).removeprefix(f"{origin}: "))
+            yield Dropped(origin, str(problem))
         except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as problem:
             yield Dropped(origin, f"not as {form} writes it ({type(problem).__name__}: {problem})")
 

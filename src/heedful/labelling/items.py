@@ -14,7 +14,7 @@ from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.given import take_answers
 from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns
 from heedful.labelling.projects import Project, get_project
-from heedful.labelling.slots import count_slots, resize, rewind, slot_rows, wanted
+from heedful.labelling.slots import count_slots, release, resize, rewind, slot_rows, wanted
 from heedful.labelling.tables import (
     annotation,
     draft,
@@ -181,9 +181,8 @@ class _Adder:
         values = {name: value for name, value in new.items() if name not in kept}
         self.connection.execute(update(item).where(item.c.id == row.id).values(**values))
         if changed:
-            held = slot.c.item_id == row.id, slot.c.state == "leased"
-            free = {"state": "open", "user_id": None, "lease_token": None, "lease_until": None, "order": None}
-            self.connection.execute(update(slot).where(*held).values(**free))  # nobody judges texts that are gone
+            held = select(slot.c.id).where(slot.c.item_id == row.id, slot.c.state == "leased")
+            release(self.connection, self.connection.execute(held).scalars().all())  # nobody judges texts that are gone
             self.connection.execute(delete(draft).where(draft.c.item_id == row.id))
             self.connection.execute(delete(response).where(response.c.item_id == row.id))
             self.connection.execute(insert(response), _response_rows(row.id, one))

@@ -12,6 +12,7 @@ import orjson
 
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import check
+from heedful.labelling.settings import MOST_PRIORITY
 from heedful.types import Message
 
 
@@ -69,9 +70,6 @@ def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
 def messages_of(stored: Sequence[Mapping[str, str]]) -> list[Message]:
     """What `turns` stored."""
     return [Message(turn["role"], turn["content"]) for turn in stored]
-
-
-MOST_PRIORITY = 1_000_000
 
 
 def digest(value: Any) -> str:

@@ -313,7 +313,7 @@ def _check_safer(questions: Questions, keys: Sequence[str], value: Mapping[str, 
     if not isinstance(said, dict) or set(said) != {"winner"} or said["winner"] not in (*keys, None):
         verdict.problems["safer"] = f"must be {{winner}}: {', '.join(keys)} or null for a tie"
         return
-    if value.get("safety") is None or "safety" in verdict.problems:
+    if "safety" in verdict.problems:
         return
     safe = [key for key in keys if value["safety"][key]["is_safe"]]
     if len(safe) == 1 and said["winner"] != safe[0]:

@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 Share = Annotated[float, Ge(0), Le(1)]
 
 
+MOST_PRIORITY = 1000
+"""Of an item, above or below 0; thousandths count."""
+
+
 class ProjectSettings(BaseModel):
     """Settings of a project's version."""
 

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, not_, select, update
 
 from heedful.labelling.database import random_ids
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.projects import Project, get_project
-from heedful.labelling.settings import ProjectSettings
+from heedful.labelling.settings import MOST_PRIORITY, ProjectSettings
 from heedful.labelling.tables import (
     item,
     membership,
@@ -20,9 +20,6 @@ from heedful.labelling.tables import (
 )
 
 PLACES = 1 << 40
-
-
-MOST_PRIORITY = 1 << 20
 
 
 def wanted(found: Project, row: Mapping[str, Any]) -> int:
@@ -54,9 +51,18 @@ def place_of(settings: ProjectSettings, row: Mapping[str, Any], slot_no: int) ->
         key = f"{settings.seed} {row['external_id']}".encode()
         return int.from_bytes(hashlib.blake2b(key, digest_size=5).digest(), "big") + 1
     if settings.assign == "priority":
-        urgency = min(max(int((row["priority"] or 0.0) * 1000), -MOST_PRIORITY), MOST_PRIORITY)
-        return (MOST_PRIORITY - urgency) * PLACES + position
+        priority = min(max(row["priority"] or 0.0, -MOST_PRIORITY), MOST_PRIORITY)
+        return int(1000 * (MOST_PRIORITY - priority)) * PLACES + position
     return position
+
+
+def release(connection: Connection, slot_ids: Sequence[int]) -> None:
+    """Slots that somebody held are open again; not gold and repetitions, which were made for one person."""
+    here = slot.c.id.in_(slot_ids)
+    normal = exists(select(item.c.id).where(item.c.id == slot.c.item_id, item.c.kind == "normal"))
+    free = {"state": "open", "user_id": None, "lease_token": None, "lease_until": None, "order": None}
+    connection.execute(update(slot).where(here, normal).values(**free))
+    connection.execute(update(slot).where(here, not_(normal)).values(state="void"))
 
 
 def resize(connection: Connection, found: Project, row: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from heedful.scorers import get
 from heedful.scorers.documents import Split
 from heedful.scorers.identity import identity_of
 from heedful.training.progress import duration
-from heedful.types import Echo, Example, UserError
+from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.annotate_shards import Done, Shard, annotate
 from heedful.workflows.fan_out import ENGINES, Engine, fan_out
 
@@ -78,6 +78,8 @@ def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo =
     if dry_run:
         _describe(asked, scorer.about, echo)
         return asked.out
+    if not (asked.out / BOOKS / REQUEST).exists():
+        next(shards(asked, LoadReport()), None)  # data that cannot be read claims no folder
     books = _begin(asked)
     finished = _finished(asked.out)
     report = LoadReport()
@@ -224,6 +226,8 @@ def _say(asked: Annotation, report: LoadReport, progress: Progress, resumed: int
         echo(f"  {count:,} not scored: {reason}")
     if progress.failed:
         echo(f"  they are listed in {asked.out / BOOKS / FAILED}")
+    if not scored:
+        raise RunError(f"{asked.data}: not one document could be scored.")
 
 
 def _describe(asked: Annotation, about: str, echo: Echo) -> None:

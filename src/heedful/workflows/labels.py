@@ -91,7 +91,7 @@ def _exported(entry: str, db: Database, folder: Path, echo: Echo) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with db.write() as connection:
             write(done, out, connection)
-    echo(f"{entry}: {len(decided):,} items of {done.manifest['items']['in']:,} were answered and are in {out}")
+    echo(f"{entry}: {len(decided):,} items of {done.manifest['items']['in']:,} are decided and in {out}")
     return str(out)
 
 

@@ -209,40 +209,37 @@ def ranks_of(said: Sequence[Any]) -> dict[str, int]:
     return {name: 1 + sum(other < rank for other in given.values()) for name, rank in given.items()}
 
 
-def read(rows: Iterator[tuple[str, Row]], warn: Callable[[str], None]) -> Iterator[NewItem]:
-    """Items with their answers from records: nested as the SDK writes them, or flat as data sets on the hub hold them.
+def item_of(origin: str, row: Row, warn: Callable[[str], None] = lambda line: None) -> NewItem:
+    """An item with its answers from a record: nested as the SDK writes it, or flat as data sets on the hub hold it.
 
-    rows: origin and record.  Raises UserError for records without fields that look like responses.
+    Raises UserError for a record without fields that look like responses.
     """
-    warned = False
-    for origin, row_of_file in rows:
-        record = nested(row_of_file)
-        fields = record.get("fields")
-        if not isinstance(fields, Mapping):
-            raise UserError(f"{origin}: no Argilla record: it has no fields.")
-        names = list(fields)
-        prompt = next((name for name in names if name.lower() in PROMPTS), None)
-        answers = [name for name in names if name != prompt and RESPONSES.fullmatch(name) and fields[name]]
-        if not answers:
-            raise UserError(f"{origin}: no field looks like a response ({', '.join(names)}); name them r0, r1, …")
-        keys = {name: f"r{index}" for index, name in enumerate(answers)}
-        metadata = dict(record.get("metadata") or {})
-        responses = [
-            NewResponse(_messages(fields[name], "assistant"), metadata.pop(f"{name}_source", None)) for name in answers
-        ]
-        ranked = any(
-            isinstance(one.get("value"), list) and one["value"] and set(map(str, one["value"])) <= set(answers)
-            for given in (record.get("responses") or {}).values()
-            for one in given
-            if isinstance(one, Mapping)
-        )
-        if ranked and not warned:
-            warned = True
-            warn(TIES_LOST)
-        said = list(_given(record, keys))
-        first = _messages(fields[prompt], "user") if prompt else []
-        identity = str(record["id"]) if record.get("id") is not None else None
-        yield NewItem(first, responses, identity, meta=metadata, answers=said, origin=origin)
+    record = nested(row)
+    fields = record.get("fields")
+    if not isinstance(fields, Mapping):
+        raise UserError("no Argilla record: it has no fields")
+    names = list(fields)
+    prompt = next((name for name in names if name.lower() in PROMPTS), None)
+    answers = [name for name in names if name != prompt and RESPONSES.fullmatch(name) and fields[name]]
+    if not answers:
+        raise UserError(f"no field looks like a response ({', '.join(names)}); name them r0, r1, …")
+    keys = {name: f"r{index}" for index, name in enumerate(answers)}
+    metadata = dict(record.get("metadata") or {})
+    responses = [
+        NewResponse(_messages(fields[name], "assistant"), metadata.pop(f"{name}_source", None)) for name in answers
+    ]
+    ranked = any(
+        isinstance(one.get("value"), list) and one["value"] and set(map(str, one["value"])) <= set(answers)
+        for given in (record.get("responses") or {}).values()
+        for one in given
+        if isinstance(one, Mapping)
+    )
+    if ranked:
+        warn(TIES_LOST)
+    said = list(_given(record, keys))
+    first = _messages(fields[prompt], "user") if prompt else []
+    identity = str(record["id"]) if record.get("id") is not None else None
+    return NewItem(first, responses, identity, meta=metadata, answers=said, origin=origin)
 
 
 def nested(row: Row) -> Row:

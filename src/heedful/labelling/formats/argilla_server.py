@@ -54,7 +54,7 @@ def connect(url: str | None = None) -> Any:
 
 
 def pull(client: Any, name: str, workspace: str | None = None) -> Iterator[tuple[str, Row]]:
-    """The records of a data set with all answers, as `argilla.read` takes them.
+    """The records of a data set with all answers, as `argilla.item_of` takes them.
 
     Raises UserError for a data set that is not there.
     """

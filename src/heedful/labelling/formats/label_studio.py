@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
@@ -117,35 +117,34 @@ def config(found: Project, keys: Sequence[str] = ("r0", "r1")) -> str:
     return "<View>\n" + "".join(f"  {line}\n" for line in lines) + "</View>\n"
 
 
-def read(rows: Iterator[tuple[str, Row]]) -> Iterator[NewItem]:
-    """Items with their answers from tasks.
+def item_of(origin: str, task: Row) -> NewItem:
+    """An item with its answers from a task.
 
     A pairwise "left" is the first of the names in `to_name`, "right" the second.
-    Raises UserError for tasks without data that looks like responses.
+    Raises UserError for a task without data that looks like responses.
     """
-    for origin, task in rows:
-        data = task.get("data")
-        if not isinstance(data, Mapping):
-            raise UserError(f"{origin}: no Label Studio task: it has no data.")
-        prompt = next((name for name in data if name.lower() in PROMPTS), None)
-        names = [name for name in data if name != prompt and RESPONSES.fullmatch(name) and isinstance(data[name], str)]
-        if not names:
-            raise UserError(f"{origin}: no part of data looks like a response ({', '.join(data)}).")
-        keys = {name: f"r{index}" for index, name in enumerate(names)}
-        answers: list[Given] = []
-        gold: Value | None = None
-        for one in task.get("annotations") or []:
-            value = None if one.get("was_cancelled") else _value(one.get("result") or [], keys)
-            if one.get("ground_truth") and value:
-                gold = value
-                continue
-            lead = one.get("lead_time")
-            answers.append(Given(_who(one), value, None if lead is None else round(float(lead) * 1000)))
-        first = [Message("user", str(data[prompt]))] if prompt else []
-        responses = [NewResponse([Message("assistant", data[name])]) for name in names]
-        identity = str(task["id"]) if task.get("id") is not None else None
-        yield NewItem(first, responses, identity, meta=dict(task.get("meta") or {}), gold=gold, answers=answers,
-                      origin=origin)  # fmt: skip
+    data = task.get("data")
+    if not isinstance(data, Mapping):
+        raise UserError("no Label Studio task: it has no data")
+    prompt = next((name for name in data if name.lower() in PROMPTS), None)
+    names = [name for name in data if name != prompt and RESPONSES.fullmatch(name) and isinstance(data[name], str)]
+    if not names:
+        raise UserError(f"no part of data looks like a response ({', '.join(data)})")
+    keys = {name: f"r{index}" for index, name in enumerate(names)}
+    answers: list[Given] = []
+    gold: Value | None = None
+    for one in task.get("annotations") or []:
+        value = None if one.get("was_cancelled") else _value(one.get("result") or [], keys)
+        if one.get("ground_truth") and value:
+            gold = value
+            continue
+        lead = one.get("lead_time")
+        answers.append(Given(_who(one), value, None if lead is None else round(float(lead) * 1000)))
+    first = [Message("user", str(data[prompt]))] if prompt else []
+    responses = [NewResponse([Message("assistant", data[name])]) for name in names]
+    identity = str(task["id"]) if task.get("id") is not None else None
+    return NewItem(first, responses, identity, meta=dict(task.get("meta") or {}), gold=gold, answers=answers,
+                  origin=origin)  # fmt: skip
 
 
 def _value(results: Sequence[Row], keys: Mapping[str, str]) -> Value:

@@ -128,7 +128,7 @@ def check_csrf(request: Request, account: Account, form: FormData | None = None)
         return
     check_origin(request)
     sent = request.headers.get("x-csrf-token") or (form.get("csrf") if form is not None else None)
-    if not isinstance(sent, str) or not secrets.compare_digest(sent.encode("utf-8", "replace"), account.csrf.encode()):
+    if not isinstance(sent, str) or not accounts.is_same(account.csrf, sent):
         raise Refused(403, "this page is too old; load it again")
 
 

@@ -57,7 +57,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
         listening.listen(BACKLOG)
-    except OSError as problem:
+    except (OSError, OverflowError) as problem:
         listening.close()
-        raise UserError(f"{host}:{port} cannot be used ({problem.strerror}); give another --port.") from None
+        why = problem.strerror if isinstance(problem, OSError) else "ports are 0 to 65535"
+        raise UserError(f"{host}:{port} cannot be used ({why}); give another --port.") from None
     return listening

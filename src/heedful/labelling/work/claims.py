@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, insert, not_, select, update
+from sqlalchemy import Connection, and_, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from heedful.labelling.accounts import Account
@@ -20,6 +20,7 @@ from heedful.labelling.database import Database, now
 from heedful.labelling.items import responses_of
 from heedful.labelling.projects import Project, get_project, member_of
 from heedful.labelling.questions import Value
+from heedful.labelling.slots import release
 from heedful.labelling.tables import (
     draft,
     item,
@@ -142,11 +143,7 @@ def _release_expired(connection: Connection, project_id: int, user_id: int, mome
     )
     ids = connection.execute(select(slot.c.id).where(expired).with_for_update(skip_locked=True)).scalars().all()
     if ids:
-        free = {"state": "open", "user_id": None, "lease_token": None, "lease_until": None, "order": None}
-        normal = select(item.c.id).where(item.c.id == slot.c.item_id, item.c.kind == "normal")
-        connection.execute(update(slot).where(slot.c.id.in_(ids), exists(normal)).values(**free))
-        # Gold and repetitions were made for one person; nobody else is asked.
-        connection.execute(update(slot).where(slot.c.id.in_(ids), not_(exists(normal))).values(state="void"))
+        release(connection, ids)
 
 
 def _next(connection: Connection, found: Project, account: Account, cursor: int) -> dict[str, Any] | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from heedful.labelling.accounts import Account
+from heedful.labelling.accounts import Account, is_same
 from heedful.labelling.database import Database, now
 from heedful.labelling.events import record
 from heedful.labelling.projects import get_project
@@ -22,11 +21,6 @@ from heedful.labelling.tables import (
     slot,
 )
 from heedful.labelling.work.refused import FLAG_KINDS, SKIP_REASONS, Refused
-
-
-def is_same(secret: str, sent: str) -> bool:
-    """Whether a secret was sent, told in a time that says nothing of it."""
-    return secrets.compare_digest(secret.encode(), sent.encode("utf-8", "replace"))
 
 
 def _held(connection: Connection, account: Account, public_id: str, token: str) -> Any:
