@@ -318,7 +318,7 @@ class TestImports:
         said: list[str] = []
         [one] = importing.read_items(str(tmp_path / "r.json"), "argilla", warn=said.append)
         assert one.answers[0].value == {"ranking": {"ranks": {"r1": 1, "r0": 2}}}
-        assert (one.answers[0].username, len(said)) == ("u-1", 1)
+        assert (one.answers[0].username, len(said)) == ("U 1", 1)
 
     def test_battles(self, tmp_path):
         user = {"role": "user", "content": "q"}

@@ -229,7 +229,7 @@ class TestGoldAndRepeats:
         ann = person(db, "ann", member="annotator")
         assert work_off(db, ann) == 23
         with db.read() as connection:
-            assert work.progress(connection, ann, "p") == work.Progress(20, 20, 20)
+            assert work.progress(connection, ann, "p") == work.Progress(23, 20, 20)
             kinds = connection.execute(
                 select(item.c.kind).join(annotation, annotation.c.item_id == item.c.id).order_by(annotation.c.id)
             ).scalars()

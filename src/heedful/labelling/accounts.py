@@ -101,6 +101,12 @@ def add_user(
     return key[0]
 
 
+def username_of(name: str) -> str:
+    """The user name here of somebody who is called so elsewhere."""
+    cleaned = re.sub(r"[^a-z0-9._@+-]", "-", name.strip().lower())[:56]
+    return cleaned if USERNAME.fullmatch(cleaned) else f"u{cleaned}"
+
+
 def hash_password(password: str) -> str:
     """argon2id.  Raises UserError for a short one."""
     if len(password) < SHORTEST_PASSWORD:

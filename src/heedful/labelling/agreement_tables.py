@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -185,7 +186,7 @@ def _table(
     rankings: Sequence[Sequence[Sequence[float]]],
 ) -> dict[str, Any]:
     table: dict[str, Any] = {}
-    for name, labels in sorted(tables.items()):
+    for name, labels in sorted({**tables, **_induced(rankings)}.items()):
         if name == "confidence":
             continue
         units, level = _kinds(labels), level_of(name)
@@ -196,12 +197,23 @@ def _table(
             "krippendorff_alpha": _spelled(alpha_with_interval(units, level)),
             "fleiss_kappa": _spelled(fleiss(units)),
         }
-        pair = [] if name.startswith("harm.") else single.get(name, [])
+        pair = [] if name.startswith("harm.") or name == "ranking" else single.get(name, [])
         if len({who for _, who, _ in pair}) == 2:
             table[name]["cohen_kappa"] = _of_pair(pair, level)
     if any(len(given) > 1 for given in rankings) and "ranking" in table:
         table["ranking"]["kendall_tau_b"] = _spelled(ranking_agreement(rankings))
     return table
+
+
+def _induced(rankings: Sequence[Sequence[Sequence[float]]]) -> dict[str, list[tuple[Counter[float], int]]]:
+    """A unit for every two responses of an item, labelled by each ranking: the first above the second, equal, below."""
+    units = [
+        (Counter(float(np.sign(ranks[second] - ranks[first])) for ranks in given), 1)
+        for given in rankings
+        if given
+        for first, second in combinations(range(len(given[0])), 2)
+    ]
+    return {"ranking": units} if units else {}
 
 
 def _of_pair(single: Sequence[tuple[Hashable, str, float]], level: Level) -> dict[str, Any]:

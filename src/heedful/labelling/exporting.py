@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import chain
 from math import isfinite
 from pathlib import Path
@@ -25,6 +26,7 @@ from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.formats import argilla, label_studio, native
 from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, to_example, unpaired
 from heedful.labelling.projects import Project, get_project
+from heedful.labelling.questions import HARMS
 from heedful.labelling.tables import export_run, item
 from heedful.types import UserError
 
@@ -37,6 +39,7 @@ FORMATS: dict[str, str] = {
     "label-studio": "Label Studio's tasks with every answer, and its configuration",
     "native": "everything: versions, items, every revision of every answer; what `import` takes back",
 }
+CONTRARY, AGAIN = "another item with the same texts came to the contrary", "the same row again"
 KEPT_ASIDE = ("gold", "training", "repeat")
 
 
@@ -117,6 +120,7 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
     items = gather(connection, found, kinds=kinds, **settings)
     decide(connection, found, items, asked.aggregate, as_of=asked.as_of)
     reasons: Counter[str] = Counter()
+    doubled: Counter[str] = Counter()
     kept = list(_thresholds(items, asked, reasons))
     files: dict[str, str] = {}
     if asked.format in ("argilla", "label-studio"):
@@ -124,12 +128,14 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
         groups = [(one, [row]) for one, row in zip(kept, other.rows(kept), strict=True)]
         files = other.files(found, kept)
     else:
-        groups = list(_made(kept, asked, reasons))
+        groups = list(_made(found, kept, asked, reasons))
         if asked.format in ("trl", "kto"):
-            groups = _without_doubles(groups, reasons)
+            groups = _without_doubles(groups, reasons, doubled)
     rows, held_out = _split(groups, asked.split)
     manifest = _manifest(connection, found, asked, items, groups, reasons)
     manifest["rows"] = {"train": len(rows), "held_out": len(held_out)}
+    if doubled:
+        manifest["rows_left_out"] = dict(sorted(doubled.items()))
     if asked.format == "kto":
         labels = Counter(row["label"] for row in rows)
         manifest["labels"] = {"desirable": labels[True], "undesirable": labels[False]}
@@ -150,13 +156,15 @@ def _thresholds(items: Sequence[Decided], asked: Asked, reasons: Counter[str]) -
         yield one
 
 
-def _made(kept: Sequence[Decided], asked: Asked, reasons: Counter[str]) -> Iterator[tuple[Decided, list[Row]]]:
+def _made(
+    found: Project, kept: Sequence[Decided], asked: Asked, reasons: Counter[str]
+) -> Iterator[tuple[Decided, list[Row]]]:
     if asked.format == "heedful":
         for one in kept:
             yield one, [row_of(to_example(one))]
         return
     make: dict[str, Callable[[Decided, Shape], list[Row] | str]]
-    make = {"trl": preference, "kto": unpaired, "safe-rlhf": safe_rlhf}
+    make = {"trl": preference, "kto": unpaired, "safe-rlhf": partial(safe_rlhf, harms=_harms(found, kept))}
     for one in kept:
         rows = make[asked.format](one, asked.shape)
         if isinstance(rows, str):
@@ -165,10 +173,21 @@ def _made(kept: Sequence[Decided], asked: Asked, reasons: Counter[str]) -> Itera
             yield one, rows
 
 
+def _harms(found: Project, kept: Sequence[Decided]) -> list[str]:
+    """Every row has all categories: PKU-SafeRLHF's, the project's own, and those that an earlier version had."""
+    asked = () if found.questions.safety is None else found.questions.safety.harms
+    judged = chain.from_iterable(one.value.get("safety", {}).values() for one in kept)
+    named = sorted({harm for safety in judged for harm in safety["harms"]})
+    return list(dict.fromkeys([*HARMS, *asked, *named]))
+
+
 def _without_doubles(
-    groups: Sequence[tuple[Decided, list[Row]]], reasons: Counter[str]
+    groups: Sequence[tuple[Decided, list[Row]]], reasons: Counter[str], doubled: Counter[str]
 ) -> list[tuple[Decided, list[Row]]]:
-    """A pair that stands there twice counts once; of pairs that contradict one another none is kept."""
+    """A pair that stands there twice counts once; of pairs that contradict one another none is kept.
+
+    reasons: counts items of which nothing is left.  doubled: counts rows that the others lost.
+    """
     identities = [[_identity(row) for row in rows] for _, rows in groups]
     first: dict[bytes, bytes] = {}
     contradicted: set[bytes] = set()
@@ -178,17 +197,20 @@ def _without_doubles(
     seen: set[bytes] = set()
     kept = []
     for (one, rows), named in zip(groups, identities, strict=True):
-        left = []
+        left, lost = [], Counter[str]()
         for row, (both, way) in zip(rows, named, strict=True):
             if both in contradicted:
-                reasons["another item with the same texts came to the contrary"] += 1
+                lost[CONTRARY] += 1
             elif way in seen:
-                reasons["the same row again"] += 1
+                lost[AGAIN] += 1
             else:
                 seen.add(way)
                 left.append(row)
         if left:
             kept.append((one, left))
+            doubled.update(lost)
+        else:
+            reasons[CONTRARY if CONTRARY in lost else AGAIN] += 1
     return kept
 
 

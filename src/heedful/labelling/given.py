@@ -8,21 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from heedful.labelling.database import new_id, now
+from heedful.labelling.accounts import username_of
+from heedful.labelling.database import now
 from heedful.labelling.new_items import Given, NewItem, response_keys
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import check
 from heedful.labelling.slots import slot_rows
-from heedful.labelling.tables import (
-    annotation,
-    annotation_value,
-    item,
-    membership,
-    skip,
-    slot,
-    user,
-)
-from heedful.labelling.values import disagree, flat_rows
+from heedful.labelling.storing import settle_item, store_answer
+from heedful.labelling.tables import membership, skip, slot, user
 
 
 def take_answers(
@@ -30,14 +23,13 @@ def take_answers(
 ) -> int:
     """Store answers that were given elsewhere, each in a slot of its own; those that are none are refused."""
     keys, number = response_keys(len(one.responses)), 0
-    newest = {given.username: given for given in one.answers}  # tools let people answer a task twice
+    newest = {username_of(given.username): given for given in one.answers}  # tools let people answer a task twice
     twice = len(one.answers) - len(newest)
     if twice:
         where = one.origin or row["external_id"]
         refused.append((where, f"{twice} earlier answers of people who gave another later"))
-    values = []
-    for given in newest.values():
-        user_id = stranger(connection, found, given.username)
+    for username, given in newest.items():
+        user_id = stranger(connection, found, username)
         if given.value is None:
             about = {"item_id": row["id"], "user_id": user_id, "reason": "other", "comment": "passed over elsewhere"}
             connection.execute(insert(skip).values(at=given.at or now(), **about))
@@ -45,15 +37,12 @@ def take_answers(
         verdict = check(found.questions, keys, given.value)
         if verdict.problems:
             name, sentence = next(iter(verdict.problems.items()))
-            refused.append((one.origin or row["external_id"], f"the answer of {given.username}: {name}: {sentence}"))
+            refused.append((one.origin or row["external_id"], f"the answer of {username}: {name}: {sentence}"))
             continue
         _store_given(connection, found, row, user_id, number, given, keys, verdict.warnings)
-        values.append(given.value)
         number += 1
-    left = select(slot.c.id).where(slot.c.item_id == row["id"], slot.c.state == "open").limit(1)
-    if number and connection.execute(left).first() is None:
-        state = "disputed" if disagree(found.questions, values) else "complete"
-        connection.execute(update(item).where(item.c.id == row["id"]).values(state=state))
+    if number:
+        settle_item(connection, found, row["id"])
     return number
 
 
@@ -78,14 +67,9 @@ def _store_given(
     connection.execute(update(slot).where(slot.c.id == place).values(**done))
     assert given.value is not None
     about = {"project_id": found.id, "item_id": row["id"], "user_id": user_id}
-    values = {"public_id": new_id(), "slot_id": place, "revision": 0, "is_current": True}
-    values |= {"value": given.value, "project_version": found.version, "shown_order": []}
-    values |= {"client_key": secrets.token_hex(16), "wall_ms": given.wall_ms, "submitted_at": given.at or now()}
-    key = connection.execute(insert(annotation).values(**about, suspect=list(warnings), **values)).inserted_primary_key
-    assert key is not None
-    flat = flat_rows(given.value)
-    if flat:
-        connection.execute(insert(annotation_value), [{**about, "annotation_id": key[0], **one} for one in flat])
+    when = {"wall_ms": given.wall_ms, "submitted_at": given.at or now(), "suspect": list(warnings)}
+    shown = {"project_version": found.version, "shown_order": [], "client_key": secrets.token_hex(16)}
+    store_answer(connection, about, given.value, slot_id=place, revision=0, is_current=True, **shown, **when)
     if row["kind"] == "normal":
         mine = (membership.c.project_id == found.id) & (membership.c.user_id == user_id)
         connection.execute(update(membership).where(mine).values(num_done=membership.c.num_done + 1))

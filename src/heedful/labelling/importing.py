@@ -245,7 +245,7 @@ def _arena(origin: str, row: Row) -> NewItem:
         said = {"preference": {"winner": None, "outcome": "both_bad" if "bad" in winner else "tie"}}
     else:
         said = None
-    judge = str(row.get("judge") or "arena").lower().replace(" ", "-")
+    judge = str(row.get("judge") or "arena")
     stamp = row.get("tstamp")
     given = [Given(judge, said, at=float(stamp) if isinstance(stamp, int | float) else None)] if said else []
     responses = [

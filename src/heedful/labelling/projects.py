@@ -22,6 +22,7 @@ from heedful.labelling.tables import (
     membership,
     project,
     project_version,
+    slot,
 )
 from heedful.types import UserError
 
@@ -238,12 +239,17 @@ def member_of(connection: Connection, account: Account, project_id: int) -> Memb
     return Membership(row.role, row.paused, row.quota) if row else Membership(None)
 
 
+def answers_of(connection: Connection, project_id: int, user_id: int) -> int:
+    """How many answers somebody gave, those on gold and repetitions too: nobody learns from the count which were."""
+    mine = (slot.c.user_id == user_id) & (slot.c.project_id == project_id) & (slot.c.state == "done")
+    return connection.execute(select(func.count()).select_from(slot).where(mine)).scalar_one()
+
+
 def projects_for(connection: Connection, account: Account) -> list[dict[str, Any]]:
-    """The projects that somebody sees: id, slug, name, state, role, num_done (theirs), oldest first."""
+    """The projects that somebody sees: id, slug, name, state, role, paused, answers (theirs), oldest first."""
     own = (membership.c.project_id == project.c.id) & (membership.c.user_id == account.id)
     rows = connection.execute(
-        select(project, membership.c.role, membership.c.num_done, membership.c.paused)
-        .outerjoin(membership, own)
-        .order_by(project.c.id)
+        select(project, membership.c.role, membership.c.paused).outerjoin(membership, own).order_by(project.c.id)
     ).mappings()
-    return [{**row} for row in rows if account.is_admin or row["role"] is not None]
+    seen = [{**row} for row in rows if account.is_admin or row["role"] is not None]
+    return [row | {"answers": answers_of(connection, row["id"], account.id)} for row in seen]

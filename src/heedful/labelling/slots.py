@@ -12,6 +12,7 @@ from heedful.labelling.database import random_ids
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.settings import MOST_PRIORITY, ProjectSettings
+from heedful.labelling.storing import settle_item
 from heedful.labelling.tables import (
     item,
     membership,
@@ -77,9 +78,8 @@ def resize(connection: Connection, found: Project, row: Mapping[str, Any]) -> No
     missing = range(len(slots), target)
     if missing:
         connection.execute(insert(slot), slot_rows(found, row, missing))
-        connection.execute(
-            update(item).where(item.c.id == row["id"], item.c.state.in_(("complete", "disputed"))).values(state="open")
-        )
+    if any(one.state == "done" for one in slots):
+        settle_item(connection, found, row["id"])
     for one in slots:
         place = place_of(found.settings, row, one.slot_no)
         if place != one.place:

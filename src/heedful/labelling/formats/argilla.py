@@ -300,7 +300,7 @@ def _given(record: Row, keys: Mapping[str, str]) -> Iterator[Given]:
                 by_user.setdefault(who, {})[question] = one.get("value")
     for who in sorted({*by_user, *discarded}):
         out = _renamed(by_user.get(who, {}), keys)
-        yield Given(username(who), None if who in discarded else gathered(out, list(keys.values())))
+        yield Given(who, None if who in discarded else gathered(out, list(keys.values())))
 
 
 def _renamed(out: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
@@ -322,12 +322,6 @@ def _renamed(out: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
 
 def _names(one: Any) -> Any:
     return one.get("value") if isinstance(one, Mapping) else one
-
-
-def username(who: str) -> str:
-    """Somebody's name there as a user name here."""
-    cleaned = re.sub(r"[^a-z0-9._@+-]", "-", who.lower())[:56]
-    return cleaned if re.match(r"[a-z0-9]", cleaned) else f"u{cleaned}"
 
 
 def _messages(content: Any, role: str) -> list[Message]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from heedful.labelling.accounts import username_of
 from heedful.labelling.consensus import Decided
 from heedful.labelling.formats import argilla as records
 from heedful.labelling.projects import Project
@@ -90,7 +91,7 @@ def push(client: Any, project: Project, items: Sequence[Decided], name: str, wor
             written.write_text(json.dumps(records.settings(project, items)), encoding="utf-8")
             settings = argilla.Settings.from_json(written)
         dataset = argilla.Dataset(name, workspace=space, settings=settings, client=client).create()
-        ids = {records.username(name): UUID(key) for key, name in _people(client).items()}
+        ids = {username_of(name): UUID(key) for key, name in _people(client).items()}
         done = Pushed(0, 0, {})
         rows = records.rows(items)
         for start in range(0, len(rows), BULK):

@@ -217,9 +217,7 @@ def _ranks(said: Any, keys: Mapping[str, str]) -> dict[str, int]:
 
 def _who(one: Row) -> str:
     who = one.get("completed_by")
-    name = str(who.get("email", who.get("id")) if isinstance(who, Mapping) else who)
-    cleaned = re.sub(r"[^a-z0-9._@+-]", "-", name.lower())[:56]
-    return cleaned if cleaned[:1].isalnum() else f"u{cleaned}"
+    return str(who.get("email", who.get("id")) if isinstance(who, Mapping) else who)
 
 
 def _plain(turns: Sequence[Mapping[str, str]]) -> str:

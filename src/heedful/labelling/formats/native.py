@@ -1,27 +1,32 @@
 """Our own JSON Lines of a whole project: versions, items, every revision of every answer.  Reads back what it wrote.
 
-One object a line, its `kind` first: `project`, `version`, `user`, `item`, `answer`, `skip`, `flag`, `adjudication`.
+One object a line, its `kind` first: `project`, `version`, `user`, `item`, `answer`, `skip`, `flag`, `adjudication`, and
+`end`, which says how many there were.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from heedful.labelling.accounts import USERNAME
 from heedful.labelling.database import new_id, now
 from heedful.labelling.events import Actor, record
 from heedful.labelling.items import BATCH, responses_of
-from heedful.labelling.new_items import digest
+from heedful.labelling.new_items import digest, response_keys
 from heedful.labelling.projects import SLUG, Project, get_project, questions_of, settings_of
-from heedful.labelling.slots import count_slots
+from heedful.labelling.questions import check
+from heedful.labelling.slots import count_slots, slot_rows, wanted
+from heedful.labelling.storing import store_answer
 from heedful.labelling.tables import (
     adjudication,
     annotation,
-    annotation_value,
     flag,
     gold,
     item,
@@ -34,7 +39,6 @@ from heedful.labelling.tables import (
     suggestion,
     user,
 )
-from heedful.labelling.values import flat_rows
 from heedful.types import UserError
 
 Row = dict[str, Any]
@@ -43,13 +47,21 @@ FORMAT = "heedful-labels-1"
 
 def rows(connection: Connection, found: Project) -> Iterator[Row]:
     """Everything of a project, in an order that depends on nothing else."""
+    number = 0
+    for row in _rows(connection, found):
+        number += 1
+        yield row
+    yield {"kind": "end", "rows": number}
+
+
+def _rows(connection: Connection, found: Project) -> Iterator[Row]:
     yield {"kind": "project", "format": FORMAT, "slug": found.slug, "name": found.name, "state": found.state}
     for row in connection.execute(
         select(project_version).where(project_version.c.project_id == found.id).order_by(project_version.c.version)
     ).mappings():
         fields = ("version", "questions", "guidelines", "settings", "created_at")
         yield {"kind": "version", **{name: row[name] for name in fields}}
-    names = _names(connection, found)
+    names: dict[int, str] = {row.id: row.username for row in connection.execute(select(user.c.id, user.c.username))}
     for row in connection.execute(
         select(membership).where(membership.c.project_id == found.id).order_by(membership.c.user_id)
     ).mappings():
@@ -60,11 +72,6 @@ def rows(connection: Connection, found: Project) -> Iterator[Row]:
     for start in range(0, len(items), BATCH):
         yield from _items(connection, items[start : start + BATCH], external)
     yield from _answers(connection, found, external, names)
-
-
-def _names(connection: Connection, found: Project) -> dict[int, str]:
-    """Of everybody who has to do with a project."""
-    return {row.id: row.username for row in connection.execute(select(user.c.id, user.c.username))}
 
 
 def _items(connection: Connection, block: Sequence[Any], external: dict[int, str]) -> Iterator[Row]:
@@ -131,12 +138,15 @@ def restore(connection: Connection, lines: Iterable[Row], actor: Actor, *, slug:
         raise UserError(f"{name!r} is no project's name: small letters, digits and dashes, 64 at most.")
     if connection.execute(select(project.c.id).where(project.c.slug == name)).first():
         raise UserError(f"there is a project {name} already; give another name.")
-    restorer = _Restorer(connection, head, name)
-    for number, row in enumerate(stream, start=2):
+    restorer = _Restorer(connection, name)
+    for number, row in enumerate(chain([head], stream), start=1):
         try:
             restorer.add(row)
-        except (KeyError, TypeError, AttributeError) as problem:
-            raise UserError(f"line {number} is no {row.get('kind', 'row')} of a project: {problem!r}") from None
+        except UserError as problem:
+            raise UserError(f"line {number}: {problem}") from None
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, SQLAlchemyError) as problem:
+            why = str(getattr(problem, "orig", None) or repr(problem)).split("\n")[0]
+            raise UserError(f"line {number} is no {row.get('kind', 'row')} of a project: {why}") from None
     restorer.finish()
     record(connection, actor, "project.restore", "project", name)
     return get_project(connection, name)
@@ -145,15 +155,15 @@ def restore(connection: Connection, lines: Iterable[Row], actor: Actor, *, slug:
 class _Restorer:
     """Rows, one after the other."""
 
-    def __init__(self, connection: Connection, head: Row, slug: str) -> None:
+    def __init__(self, connection: Connection, slug: str) -> None:
         self.connection = connection
+        self.slug = slug
+        self.project_id, self.num_rows, self.ended = 0, 0, False
         self.users: dict[str, int] = {}
-        self.items: dict[str, tuple[int, int]] = {}  # name → id and position
+        self.items: dict[str, Row] = {}
         self.slots: dict[tuple[int, int], int] = {}
-        self.done: dict[int, int] = {}
-        self.version, self.overlap = 0, 1
-        values = {"slug": slug, "name": head["name"], "state": head["state"], "current_version": 0, "num_slots": 0}
-        self.project_id = self._insert(project, values | {"created_at": now()})
+        self.projects: dict[int, Project] = {}  # by version
+        self.done: Counter[int] = Counter()
 
     def _insert(self, table: Any, values: Row) -> int:
         key = self.connection.execute(insert(table).values(**values)).inserted_primary_key
@@ -169,18 +179,42 @@ class _Restorer:
             self.users[username] = row.id if row else self._insert(user, values)
         return self.users[username]
 
+    @property
+    def newest(self) -> Project:
+        """The project as its last version says.  Raises UserError before there is one."""
+        if not self.projects:
+            raise UserError("no version of the project comes before this.")
+        return self.projects[max(self.projects)]
+
     def add(self, row: Row) -> None:
         """One row of whatever kind."""
-        kinds = {"version": self._version, "user": self._member, "item": self._item, "answer": self._answer}
-        kinds |= {"skip": self._note, "flag": self._note, "adjudication": self._note}
+        kinds = {"project": self._project, "version": self._version, "user": self._member, "item": self._item}
+        kinds |= {
+            "answer": self._answer,
+            "skip": self._note,
+            "flag": self._note,
+            "adjudication": self._note,
+            "end": self._end,
+        }
+        if self.ended or row.get("kind") not in kinds:
+            raise UserError("there is nothing like this in a project.")
         kinds[row["kind"]](row)
+        self.num_rows += 1
+
+    def _project(self, row: Row) -> None:
+        if self.project_id:
+            raise UserError("a second project begins here.")
+        values = {"slug": self.slug, "name": str(row["name"]), "state": row["state"], "created_at": now()}
+        self.project_id = self._insert(project, values | {"current_version": 0, "num_slots": 0})
 
     def _version(self, row: Row) -> None:
         questions, settings = questions_of(row["questions"]), settings_of(row["settings"])
-        self.version, self.overlap = int(row["version"]), settings.overlap
-        values = {"project_id": self.project_id, "version": self.version, "guidelines": row["guidelines"]}
+        values = {"project_id": self.project_id, "version": int(row["version"]), "guidelines": str(row["guidelines"])}
         values |= {"questions": questions.model_dump(mode="json", exclude_none=True), "created_at": row["created_at"]}
         self.connection.execute(insert(project_version).values(settings=settings.model_dump(mode="json"), **values))
+        here = update(project).where(project.c.id == self.project_id)
+        self.connection.execute(here.values(current_version=values["version"]))
+        self.projects[values["version"]] = get_project(self.connection, self.slug)
 
     def _member(self, row: Row) -> None:
         values = {name: row[name] for name in ("role", "paused", "quota")}
@@ -188,67 +222,69 @@ class _Restorer:
         self.connection.execute(insert(membership).values(**member))
 
     def _item(self, row: Row) -> None:
-        position = len(self.items) + 1
         fields = ("external_id", "prompt", "context", "meta", "priority", "overlap", "state", "created_at")
         values = {name: row[name] for name in fields} | {"project_id": self.project_id, "kind": row["item_kind"]}
         content = [row["prompt"], [one["content"] for one in row["responses"]]]
-        values |= {"group_key": digest(row["prompt"]), "content_hash": digest(content), "position": position}
-        values["repeat_of"] = self.items[row["repeat_of"]][0] if "repeat_of" in row else None
-        item_id = self._insert(item, values | {"public_id": new_id()})
-        self.items[row["external_id"]] = (item_id, position)
-        self.connection.execute(insert(response), [{**one, "item_id": item_id} for one in row["responses"]])
+        values |= {"group_key": digest(row["prompt"]), "content_hash": digest(content)}
+        values |= {"position": len(self.items) + 1, "public_id": new_id()}
+        values["repeat_of"] = self.items[row["repeat_of"]]["id"] if "repeat_of" in row else None
+        if row["external_id"] in self.items:
+            raise UserError(f"the item {row['external_id']} is there twice.")
+        values["id"] = self._insert(item, values)
+        values["keys"] = response_keys(len(row["responses"]))
+        if [one["key"] for one in row["responses"]] != values["keys"]:
+            raise UserError(f"the responses of {row['external_id']} are not called {', '.join(values['keys'])}.")
+        self.items[row["external_id"]] = values
+        about = {"item_id": values["id"]}
+        self.connection.execute(insert(response), [{**one, **about} for one in row["responses"]])
         if "gold" in row:
-            self.connection.execute(insert(gold).values(item_id=item_id, **row["gold"]))
+            self.connection.execute(insert(gold).values(**row["gold"], **about))
         for one in row.get("suggestions", []):
-            self.connection.execute(insert(suggestion).values(item_id=item_id, **one))
+            self.connection.execute(insert(suggestion).values(**one, **about))
         if row["item_kind"] == "normal":
-            for number in range(row["overlap"] or self.overlap):
-                self._slot(item_id, number, position, "void" if row["state"] == "void" else "open")
+            self._slots(values, range(wanted(self.newest, values)), "void" if row["state"] == "void" else "open")
 
-    def _slot(self, item_id: int, number: int, position: int, state: str) -> int:
-        values = {"public_id": new_id(), "project_id": self.project_id, "item_id": item_id}
-        made = self._insert(slot, {**values, "slot_no": number, "place": position, "state": state})
-        self.slots[item_id, number] = made
-        return made
+    def _slots(self, one: Row, numbers: Sequence[int], state: str = "open") -> None:
+        for values in slot_rows(self.newest, one, numbers):
+            self.slots[one["id"], values["slot_no"]] = self._insert(slot, {**values, "state": state})
 
     def _answer(self, row: Row) -> None:
-        item_id, position = self.items[row["item"]]
-        user_id = self._user(row["username"])
-        slot_id = self.slots.get((item_id, row["slot_no"]))
-        slot_id = self._slot(item_id, row["slot_no"], position, "open") if slot_id is None else slot_id
-        fields = ("revision", "is_current", "value", "project_version", "shown_order", "active_ms", "wall_ms")
-        values = {name: row[name] for name in (*fields, "submitted_at", "suspect")}
+        one, user_id = self.items[row["item"]], self._user(row["username"])
+        if (one["id"], row["slot_no"]) not in self.slots:
+            self._slots(one, [row["slot_no"]])
+        slot_id = self.slots[one["id"], row["slot_no"]]
+        verdict = check(self.projects[row["project_version"]].questions, one["keys"], row["value"])
+        for name, problem in verdict.problems.items():
+            raise UserError(f"the answer of {row['username']} to {row['item']}: {name}: {problem}.")
+        fields = ("revision", "is_current", "project_version", "shown_order", "active_ms", "wall_ms", "submitted_at")
+        values = {name: row[name] for name in (*fields, "suspect")}
         taken = select(annotation.c.id).where(annotation.c.client_key == row["client_key"])
         again = self.connection.execute(taken).first() is not None
-        values |= {"client_key": secrets.token_hex(16) if again else row["client_key"]}
-        about = {"project_id": self.project_id, "item_id": item_id, "user_id": user_id}
-        values |= {"public_id": new_id(), "slot_id": slot_id}
-        key = self._insert(annotation, {**about, **values})
+        values |= {"client_key": secrets.token_hex(16) if again else row["client_key"], "slot_id": slot_id}
+        about = {"project_id": self.project_id, "item_id": one["id"], "user_id": user_id}
+        store_answer(self.connection, about, row["value"], **values)
         if row["is_current"]:
-            flat = flat_rows(row["value"])
-            if flat:
-                self.connection.execute(
-                    insert(annotation_value), [{**about, "annotation_id": key, **one} for one in flat]
-                )
             done = {"state": "done", "user_id": user_id, "order": row["shown_order"]}
             self.connection.execute(update(slot).where(slot.c.id == slot_id).values(**done))
-            kind = self.connection.execute(select(item.c.kind).where(item.c.id == item_id)).scalar_one()
-            self.done[user_id] = self.done.get(user_id, 0) + (kind == "normal")
+            self.done[user_id] += one["kind"] == "normal"
 
     def _note(self, row: Row) -> None:
         table = {"skip": skip, "flag": flag, "adjudication": adjudication}[row["kind"]]
-        about = {"item_id": self.items[row["item"]][0], "user_id": self._user(row["username"])}
+        about = {"item_id": self.items[row["item"]]["id"], "user_id": self._user(row["username"])}
         left = {name: value for name, value in row.items() if name not in ("kind", "item", "username", "flag_kind")}
         if "flag_kind" in row:
             left["kind"] = row["flag_kind"]
         self.connection.execute(insert(table).values(**about, **left))
 
+    def _end(self, row: Row) -> None:
+        if row["rows"] != self.num_rows:
+            raise UserError(f"the file says that it has {row['rows']} rows, and has {self.num_rows}: some are lost.")
+        self.ended = True
+
     def finish(self) -> None:
-        """Counts and the newest version."""
-        if not self.version:
-            raise UserError("the project has no version: the file is cut off.")
-        here = update(project).where(project.c.id == self.project_id)
-        self.connection.execute(here.values(current_version=self.version))
+        """Counts.  Raises UserError for a file that is cut off."""
+        if not self.ended:
+            raise UserError("the last line of the file is missing: it was cut off.")
         for user_id, number in self.done.items():
             mine = (membership.c.project_id == self.project_id) & (membership.c.user_id == user_id)
             self.connection.execute(update(membership).where(mine).values(num_done=number))

@@ -131,8 +131,11 @@ def unpaired(one: Decided, shape: Shape) -> list[Row] | str:
     return rows
 
 
-def safe_rlhf(one: Decided, shape: Shape) -> list[Row] | str:
-    """PKU-SafeRLHF's columns.  Its loaders read both ids as 0 or 1, so ties are held back."""
+def safe_rlhf(one: Decided, shape: Shape, harms: Sequence[str] = HARMS) -> list[Row] | str:
+    """PKU-SafeRLHF's columns.  Its loaders read both ids as 0 or 1, so ties are held back.
+
+    A response whose severity was not asked has 0 where it is safe, and none where it is not.
+    """
     if len(one.responses) != 2:
         return "it has not two responses"
     safety, better, safer = (one.value.get(name) for name in ("safety", "preference", "safer"))
@@ -152,9 +155,9 @@ def safe_rlhf(one: Decided, shape: Shape) -> list[Row] | str:
     row |= {"better_response_id": int(better["winner"][1:]), "safer_response_id": int(safer["winner"][1:])}
     for index in range(2):
         judged = safety[f"r{index}"]
-        harms = [*HARMS, *(harm for harm in judged["harms"] if harm not in HARMS)]
         row[f"response_{index}_harm_category"] = {harm: harm in judged["harms"] for harm in harms}
-    row |= {f"response_{index}_severity_level": safety[f"r{index}"].get("severity", 0) for index in range(2)}
+        unknown = 0 if judged["is_safe"] else None
+        row[f"response_{index}_severity_level"] = judged.get("severity", unknown)
     row["prompt_source"] = one.meta.get("prompt_source")
     return [row | {f"response_{index}_source": response.source for index, response in enumerate(one.responses)}]
 

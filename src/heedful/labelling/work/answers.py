@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from heedful.labelling.accounts import Account
-from heedful.labelling.database import Database, new_id, now
+from heedful.labelling.database import Database, now
 from heedful.labelling.events import record
 from heedful.labelling.items import responses_of
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.questions import Value, check
+from heedful.labelling.storing import settle_item, store_answer
 from heedful.labelling.tables import (
     annotation,
     annotation_value,
@@ -26,7 +27,7 @@ from heedful.labelling.tables import (
     response,
     slot,
 )
-from heedful.labelling.values import disagree, flat_rows, matches
+from heedful.labelling.values import matches
 from heedful.labelling.work.held import working
 from heedful.labelling.work.refused import Refused
 
@@ -110,7 +111,7 @@ def _submit(
     if kind == "normal":
         here = (membership.c.project_id == found.id) & (membership.c.user_id == account.id)
         connection.execute(update(membership).where(here).values(num_done=membership.c.num_done + 1))
-        _complete(connection, found, row.item_id)
+        settle_item(connection, found, row.item_id)
     record(connection, account.actor, "annotation.submit", "annotation", stored, {"slot": public_id})
     feedback = _feedback(connection, row.item_id, value) if kind == "training" else None
     return Submitted(stored, warnings=warnings, feedback=feedback)
@@ -139,43 +140,12 @@ def _store(
 ) -> str:
     """A revision of an answer, the current one from now on."""
     too_fast = wall_ms is not None and wall_ms < found.settings.suspect_ms
-    stored = {
-        "public_id": new_id(),
-        "project_id": found.id,
-        "slot_id": row.id,
-        "item_id": row.item_id,
-        "user_id": account.id,
-        "revision": revision,
-        "is_current": True,
-        "value": value,
-        "project_version": found.version,
-        "shown_order": row.order,
-        "client_key": client_key,
-        "active_ms": active_ms,
-        "wall_ms": wall_ms,
-        "submitted_at": now(),
-        "suspect": [*(["too fast"] if too_fast else []), *warnings],
-    }
-    key = connection.execute(insert(annotation).values(**stored)).inserted_primary_key
-    assert key is not None
-    about = {"annotation_id": key[0], "project_id": found.id, "item_id": row.item_id, "user_id": account.id}
-    flat = flat_rows(value)
-    if flat:
-        connection.execute(insert(annotation_value), [{**about, **one} for one in flat])
-    return stored["public_id"]
-
-
-def _complete(connection: Connection, found: Project, item_id: int) -> None:
-    """An item with all its answers is complete, or disputed where they differ."""
-    left = select(slot.c.id).where(slot.c.item_id == item_id, slot.c.state.in_(("open", "leased"))).limit(1)
-    if connection.execute(left).first() is not None:
-        return
-    values = connection.execute(
-        select(annotation.c.value).where(annotation.c.item_id == item_id, annotation.c.is_current)
-    ).scalars()
-    state = "disputed" if disagree(found.questions, values.all()) else "complete"
-    decided = item.c.state.in_(("final", "void"))
-    connection.execute(update(item).where(item.c.id == item_id, not_(decided)).values(state=state))
+    about = {"project_id": found.id, "item_id": row.item_id, "user_id": account.id}
+    shown = {"project_version": found.version, "shown_order": row.order, "client_key": client_key}
+    when = {"active_ms": active_ms, "wall_ms": wall_ms, "submitted_at": now()}
+    suspect = [*(["too fast"] if too_fast else []), *warnings]
+    here = {"slot_id": row.id, "revision": revision, "is_current": True, "suspect": suspect}
+    return store_answer(connection, about, value, **here, **shown, **when)
 
 
 def _feedback(connection: Connection, item_id: int, value: Value) -> dict[str, Any] | None:
@@ -245,6 +215,6 @@ def revise(db: Database, account: Account, public_id: str, value: Value, client_
         stored = _store(
             connection, found, account, held, row.revision + 1, client_key, value, warnings, row.active_ms, row.wall_ms
         )
-        _complete(connection, found, row.item_id)
+        settle_item(connection, found, row.item_id)
         record(connection, account.actor, "annotation.revise", "annotation", stored, {"of": public_id})
         return Submitted(stored, warnings=warnings)

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, insert, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database, now
 from heedful.labelling.items import responses_of
-from heedful.labelling.projects import Project, get_project, member_of
+from heedful.labelling.projects import Project, answers_of, get_project, member_of
 from heedful.labelling.questions import Value
 from heedful.labelling.slots import release
 from heedful.labelling.tables import (
@@ -105,7 +105,7 @@ def _claim(connection: Connection, account: Account, slug: str) -> Task | None:
     if own is not None:
         return _lease(connection, found, account, own.id, moment, dict(own._mapping))
     limits = [limit for limit in (member.quota, found.settings.max_per_user) if limit is not None]
-    if limits and me.num_done >= min(limits):
+    if limits and answers_of(connection, found.id, account.id) >= min(limits):
         return None
     chosen = special(connection, found, account, me) or _next(connection, found, account, me.cursor)
     if chosen is None and me.cursor:
@@ -218,11 +218,13 @@ def _task(
 def progress(connection: Connection, account: Account, slug: str) -> Progress:
     """How far a person and the project are."""
     found = get_project(connection, slug)
-    done, mine, quota = 0, 0, None
-    for row in connection.execute(select(membership).where(membership.c.project_id == found.id)):
-        done += row.num_done
-        if row.user_id == account.id:
-            limits = [limit for limit in (row.quota, found.settings.max_per_user) if limit is not None]
-            mine, quota = row.num_done, min(limits, default=None)
-    wanted = connection.execute(select(project.c.num_slots).where(project.c.id == found.id)).scalar_one()
-    return Progress(mine, done, wanted, quota)
+    member = member_of(connection, account, found.id)
+    limits = [limit for limit in (member.quota, found.settings.max_per_user) if limit is not None]
+    counts = select(func.coalesce(func.sum(membership.c.num_done), 0)).where(membership.c.project_id == found.id)
+    wanted = select(project.c.num_slots).where(project.c.id == found.id)
+    return Progress(
+        answers_of(connection, found.id, account.id),
+        int(connection.execute(counts).scalar_one()),
+        connection.execute(wanted).scalar_one(),
+        min(limits, default=None),
+    )

@@ -1,0 +1,42 @@
+"""Answers written into the tables: from the pages, from other tools, out of a file of a whole project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, not_, select, update
+
+from heedful.labelling.database import new_id
+from heedful.labelling.projects import Project
+from heedful.labelling.questions import Value
+from heedful.labelling.tables import annotation, annotation_value, item, slot
+from heedful.labelling.values import disagree, flat_rows
+
+
+def store_answer(connection: Connection, about: Mapping[str, int], value: Value, **columns: Any) -> str:
+    """One revision of an answer, with its numbers if it is the current one.  Returns its public id.
+
+    about: project_id, item_id, user_id.  columns: the others of `annotation`, without its ids.
+    """
+    public_id = new_id()
+    stored = insert(annotation).values(**about, public_id=public_id, value=value, **columns)
+    key = connection.execute(stored).inserted_primary_key
+    assert key is not None
+    flat = flat_rows(value) if columns["is_current"] else []
+    if flat:
+        connection.execute(insert(annotation_value), [{**about, "annotation_id": key[0], **one} for one in flat])
+    return public_id
+
+
+def settle_item(connection: Connection, found: Project, item_id: int) -> None:
+    """An item with all its answers is complete, or disputed where they differ; one that lacks some is open."""
+    left = select(slot.c.id).where(slot.c.item_id == item_id, slot.c.state.in_(("open", "leased"))).limit(1)
+    state = "open"
+    if connection.execute(left).first() is None:
+        values = connection.execute(
+            select(annotation.c.value).where(annotation.c.item_id == item_id, annotation.c.is_current)
+        ).scalars()
+        state = "disputed" if disagree(found.questions, values.all()) else "complete"
+    decided = item.c.state.in_(("final", "void"))
+    connection.execute(update(item).where(item.c.id == item_id, not_(decided)).values(state=state))

@@ -1,0 +1,214 @@
+"""More of what was once wrong: counts that told gold, items left open, projects restored by half."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import select
+
+from heedful.cli.root import main
+from heedful.labelling import items, projects, work
+from heedful.labelling.agreement_tables import agreement_in, agreement_table
+from heedful.labelling.consensus import gather
+from heedful.labelling.database import Database
+from heedful.labelling.events import CLI
+from heedful.labelling.exporting import Asked, export
+from heedful.labelling.formats import native
+from heedful.labelling.new_items import Given, NewItem, NewResponse
+from heedful.labelling.projects import get_project
+from heedful.labelling.tables import item, slot
+from heedful.types import Message, UserError
+from tests.labelling.conftest import answered, better, make_project, pair, person
+
+
+def three(number: int, **more) -> NewItem:
+    return NewItem(
+        [Message("user", f"Question {number}?")],
+        [NewResponse([Message("assistant", f"{name} {number}")]) for name in ("a", "b", "c")],
+        f"i{number}",
+        **more,
+    )
+
+
+def ranked(*ranks: int) -> dict:
+    return {"ranking": {"ranks": {f"r{index}": rank for index, rank in enumerate(ranks)}}}
+
+
+def states(db: Database) -> list[str]:
+    with db.read() as connection:
+        return list(connection.execute(select(item.c.state).order_by(item.c.position)).scalars())
+
+
+def set_overlap(db: Database, number: int) -> None:
+    with db.write() as connection:
+        found = get_project(connection, "p")
+        settings = found.settings.model_copy(update={"overlap": number})
+        projects.add_version(connection, "p", found.questions, found.guidelines, settings)
+
+
+def exported(db: Database, form: str, **asked):
+    with db.read() as connection:
+        return export(connection, "p", Asked(form, **asked))
+
+
+def test_alpha_of_rankings_speaks_of_pairs_of_responses(sqlite):
+    """Three pairs said alike, three to the contrary: Do = 6/12, De = 2 * 9 * 3 / (12 * 11), by hand."""
+    make_project(sqlite, questions={"ranking": {}}, new_items=[three(0), three(1)], overlap=2)
+    answered(sqlite, "ann", [ranked(1, 2, 3), ranked(1, 2, 3)])
+    answered(sqlite, "bob", [ranked(1, 2, 3), ranked(3, 2, 1)])
+    with sqlite.read() as connection:
+        found = get_project(connection, "p")
+        tables = agreement_in(connection, found), agreement_table(gather(connection, found))
+    for table in tables:
+        row = table["ranking"]
+        assert row["level"] == "nominal"
+        assert row["krippendorff_alpha"]["value"] == pytest.approx(1 - (6 / 12) / (2 * 9 * 3 / (12 * 11)), abs=1e-4)
+        assert (row["raw"]["value"], row["labels"]) == (0.5, 12)
+        assert row["kendall_tau_b"]["value"] == 0.0
+
+
+def test_items_are_complete_or_open_as_the_overlap_changes(db):
+    make_project(db, 3, overlap=3)
+    answered(db, "ann", [better("r0"), better("r0")])
+    answered(db, "bob", [better("r0"), better("r1")])
+    assert states(db) == ["open", "open", "open"]
+    set_overlap(db, 2)
+    assert states(db) == ["complete", "disputed", "open"]
+    set_overlap(db, 3)
+    assert states(db) == ["open", "open", "open"]
+
+
+def test_nobody_learns_from_a_count_which_items_were_gold(db):
+    known = [pair(100 + number, gold={"preference": {"winner": "r0"}}) for number in range(10)]
+    make_project(db, new_items=[*(pair(number) for number in range(30)), *known], gold_rate=0.4)
+    ann = person(db, "ann", member="annotator")
+    with db.write() as connection:
+        projects.set_member(connection, "p", "ann", quota=12)
+    counted = []
+    while (task := work.claim(db, ann, "p")) is not None:
+        work.submit(db, ann, task.slot, task.lease_token, f"key {len(counted)}", better("r0"))
+        with db.read() as connection:
+            counted.append(work.progress(connection, ann, "p").mine)
+            [listed] = projects.projects_for(connection, ann)
+            assert listed["answers"] == counted[-1]
+    assert counted == list(range(1, 13))
+
+
+def test_a_ranking_that_loses_some_pairs_to_another_item_is_still_counted_once(sqlite):
+    twin = three(0)
+    twin.external_id, twin.responses = "twin", twin.responses[:2]
+    make_project(sqlite, questions={"ranking": {}}, new_items=[three(0), twin])
+    answered(sqlite, "ann", [ranked(1, 2, 3), ranked(1, 2)])
+    manifest = exported(sqlite, "trl").manifest
+    assert manifest["items"] == {"in": 2, "out": 1}
+    assert manifest["left_out"] == {"the same row again": 1}
+    assert "rows_left_out" not in manifest
+    assert exported(sqlite, "trl").manifest["rows"] == {"train": 3, "held_out": 0}
+
+
+def test_contradicted_pairs_of_a_ranking_are_counted_as_rows(sqlite):
+    twin = three(0)
+    twin.external_id, twin.responses = "twin", twin.responses[:2]
+    make_project(sqlite, questions={"ranking": {}}, new_items=[three(0), twin])
+    answered(sqlite, "ann", [ranked(1, 2, 3), ranked(2, 1)])
+    manifest = exported(sqlite, "trl").manifest
+    assert manifest["items"] == {"in": 2, "out": 1}
+    contrary = "another item with the same texts came to the contrary"
+    assert (manifest["left_out"], manifest["rows_left_out"]) == ({contrary: 1}, {contrary: 1})
+    assert manifest["rows"] == {"train": 2, "held_out": 0}
+
+
+def test_severity_that_nobody_asked_is_unknown_and_all_rows_have_the_same_harms(sqlite):
+    harms = ["Spam", "Violence"]
+    questions = {"preference": {}, "safety": {"harms": harms, "severity": False, "safer": True}}
+    make_project(sqlite, 2, questions=questions)
+    safe = {"is_safe": True, "harms": []}
+    judged = [{"r0": safe, "r1": {"is_safe": False, "harms": ["Spam"]}}, {"r0": safe, "r1": safe}]
+    answered(sqlite, "ann", [better("r0") | {"safety": one, "safer": {"winner": "r0"}} for one in judged])
+    first, second = exported(sqlite, "safe-rlhf").rows
+    assert (first["response_0_severity_level"], first["response_1_severity_level"]) == (0, None)
+    lists = [list(row[f"response_{side}_harm_category"]) for row in (first, second) for side in (0, 1)]
+    assert all(names == lists[0] for names in lists)
+    assert len(lists[0]) == 20
+    assert "Spam" in lists[0]
+    assert first["response_1_harm_category"]["Spam"]
+
+
+class TestWholeProjects:
+    def lines(self, db: Database) -> list[dict]:
+        with db.read() as connection:
+            return [json.loads(json.dumps(row)) for row in native.rows(connection, get_project(connection, "p"))]
+
+    def restored(self, path, lines: list[dict]) -> Database:
+        there = Database(str(path))
+        with there.write() as connection:
+            native.restore(connection, lines, CLI)
+        return there
+
+    def test_work_goes_on_in_the_same_order_with_the_same_progress(self, db, tmp_path):
+        given = [pair(number, priority=float(number)) for number in range(4)]
+        make_project(db, new_items=given, assign="priority", overlap=2)
+        answered(db, "ann", [better("r0")])
+        there = self.restored(tmp_path / "other.db", self.lines(db))
+        places = select(slot.c.place).order_by(slot.c.item_id, slot.c.slot_no)
+        with db.read() as old, there.read() as new:
+            assert list(old.execute(places).scalars()) == list(new.execute(places).scalars())
+        bob = person(there, "bob", member="annotator")
+        task = work.claim(there, bob, "p")
+        assert task is not None
+        assert task.prompt[0]["content"] == "Question 3?"
+        there.close()
+
+    def test_names_from_elsewhere_can_be_restored(self, sqlite, tmp_path):
+        make_project(sqlite, new_items=[pair(0, answers=[Given("Judge Ünïcode (1)", better("r0"))])])
+        there = self.restored(tmp_path / "other.db", self.lines(sqlite))
+        with there.read() as connection:
+            [one] = gather(connection, get_project(connection, "p"))
+        assert one.answers[0].labeller == "judge--n-code--1-"
+        there.close()
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda lines: lines[:-1], "cut off"),
+            (lambda lines: lines[:4] + lines[5:], r"says that it has \d+ rows, and has \d+: some are lost"),
+            (lambda lines: [lines[0], lines[3], *lines[1:3], *lines[4:]], "line 2: no version"),
+            (lambda lines: [*lines[:-1], {"kind": "nothing"}], "nothing like this"),
+            (lambda lines: [*lines[:-1], {**lines[-2], "value": better("r7")}], "no response is called 'r7'"),
+            (lambda lines: [*lines[:-1], {**lines[-2], "item": "unknown"}], "is no answer of a project"),
+            (lambda lines: [*lines[:2], {**lines[2], "role": "king"}, *lines[3:]], "line 3 is no user of a project"),
+            (lambda lines: [*lines[:3], lines[3], *lines[3:]], "there twice"),
+            (lambda lines: [lines[0], {**lines[1], "version": "x"}, *lines[2:]], "line 2 is no version of a project"),
+            (lambda lines: [{**lines[0], "state": "odd"}, *lines[1:]], "line 1 is no project"),
+        ],
+    )  # fmt: skip
+    def test_what_is_no_project_is_refused_in_a_sentence_and_nothing_is_left(self, sqlite, tmp_path, change, said):
+        make_project(sqlite, 2)
+        answered(sqlite, "ann", [better("r0")])
+        lines = self.lines(sqlite)
+        assert [line["kind"] for line in lines] == ["project", "version", "user", "item", "item", "answer", "end"]
+        there = Database(str(tmp_path / "other.db"))
+        with pytest.raises(UserError, match=said), there.write() as connection:
+            native.restore(connection, change(lines), CLI)
+        with there.read() as connection:
+            assert not connection.execute(select(item.c.id)).first()
+        there.close()
+
+    def test_the_command_says_it_too(self, sqlite, tmp_path, monkeypatch, capsys):
+        make_project(sqlite, 2)
+        text = "".join(json.dumps(line) + "\n" for line in self.lines(sqlite)[:-1])
+        (tmp_path / "cut.jsonl").write_text(text)
+        assert main(["label", "import", "p", str(tmp_path / "cut.jsonl"), "--format", "native", "--db",
+                     str(tmp_path / "new.db")]) == 2  # fmt: skip
+        assert "it was cut off" in capsys.readouterr().err
+
+
+def test_updates_of_items_keep_gold_and_what_they_do_not_name(sqlite):
+    make_project(sqlite, new_items=[pair(0, gold={"preference": {"winner": "r0"}}), pair(1)])
+    with sqlite.write() as connection:
+        added = items.add_items(connection, "p", [pair(0), pair(1, priority=3.0)], on_conflict="update")
+    assert (added.updated, added.refused) == (2, [])
+    with sqlite.read() as connection:
+        kinds = connection.execute(select(item.c.kind, item.c.priority).order_by(item.c.id)).all()
+    assert [tuple(row) for row in kinds] == [("gold", 0.0), ("normal", 3.0)]
