@@ -25,13 +25,15 @@ class Actor:
 
 
 CLI = Actor(None)
+HEAD = select(event_head.c.last, event_head.c.hash).with_for_update()
+APPEND, MOVE_HEAD = insert(event), update(event_head)
 
 
 def record(
     connection: Connection, actor: Actor, verb: str, object_type: str, object_id: object, data: Mapping[str, Any] = {}
 ) -> None:
     """Append an event.  To be called last in a transaction: the end of the chain stays locked until it ends."""
-    last, before = connection.execute(select(event_head.c.last, event_head.c.hash).with_for_update()).one()
+    last, before = connection.execute(HEAD).one()
     row = {
         "id": last + 1,
         "at": now(),
@@ -44,8 +46,8 @@ def record(
         "prev_hash": before,
     }
     row["hash"] = digest(row)
-    connection.execute(insert(event), row)
-    connection.execute(update(event_head).values(last=row["id"], hash=row["hash"]))
+    connection.execute(APPEND, row)
+    connection.execute(MOVE_HEAD, {"last": row["id"], "hash": row["hash"]})
 
 
 def digest(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from heedful.labelling.database import Database, new_ids, now
 from heedful.labelling.events import CLI, Actor, record
@@ -40,6 +40,13 @@ class Stored(NamedTuple):
     content: list[dict[str, str]]
     source: str | None
     meta: dict[str, Any] | None
+
+
+RESPONSES = (
+    select(response.c.item_id, *[response.c[name] for name in Stored._fields])
+    .where(response.c.item_id.in_(bindparam("items", expanding=True)))
+    .order_by(response.c.id)
+)
 
 
 @dataclass
@@ -231,9 +238,8 @@ def response_counts(connection: Connection, project_id: int) -> set[int]:
 def responses_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, list[Stored]]:
     """The responses of items, in the order of the data."""
     found: dict[int, list[Stored]] = {key: [] for key in item_ids}
-    asked = select(response.c.item_id, *[response.c[name] for name in Stored._fields]).order_by(response.c.id)
     for block in _blocks(item_ids, BATCH):
-        for item_id, *row in connection.execute(asked.where(response.c.item_id.in_(block))):
+        for item_id, *row in connection.execute(RESPONSES, {"items": block}):
             found[item_id].append(Stored(*row))
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
 
 from heedful.labelling.accounts import Account, find_user
 from heedful.labelling.database import now
@@ -26,6 +26,13 @@ from heedful.labelling.tables import (
 )
 from heedful.types import UserError
 
+_VERSION = (project_version.c.project_id == project.c.id) & (
+    project_version.c.version == func.coalesce(bindparam("version", type_=Integer), project.c.current_version)
+)
+AS_IT_IS = select(project, project_version).join(project_version, _VERSION).where(project.c.slug == bindparam("slug"))
+MEMBER = select(membership.c.role, membership.c.paused, membership.c.quota).where(
+    membership.c.project_id == bindparam("project"), membership.c.user_id == bindparam("person")
+)
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -165,12 +172,7 @@ def add_version(
 
 def get_project(connection: Connection, slug: str, version: int | None = None) -> Project:
     """The project as it is, or as of a version.  Raises UserError for an unknown one, naming those there are."""
-    which = project.c.current_version if version is None else version
-    row = connection.execute(
-        select(project, project_version)
-        .join(project_version, (project_version.c.project_id == project.c.id) & (project_version.c.version == which))
-        .where(project.c.slug == slug)
-    ).first()
+    row = connection.execute(AS_IT_IS, {"slug": slug, "version": version}).first()
     if row is None:
         there = ", ".join(connection.execute(select(project.c.slug).order_by(project.c.slug)).scalars()) or "none"
         raise UserError(f"there is no project {slug!r} (there are: {there}).")
@@ -229,11 +231,7 @@ def pause_member(connection: Connection, slug: str, username: str, *, paused: bo
 
 def member_of(connection: Connection, account: Account, project_id: int) -> Membership:
     """What somebody is in a project; an admin is a manager of all."""
-    row = connection.execute(
-        select(membership.c.role, membership.c.paused, membership.c.quota).where(
-            membership.c.project_id == project_id, membership.c.user_id == account.id
-        )
-    ).first()
+    row = connection.execute(MEMBER, {"project": project_id, "person": account.id}).first()
     if account.is_admin:
         return Membership("manager", row.paused if row else False, row.quota if row else None)
     return Membership(row.role, row.paused, row.quota) if row else Membership(None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from heedful.labelling.accounts import Account
@@ -30,6 +30,22 @@ from heedful.labelling.tables import (
 from heedful.labelling.values import matches
 from heedful.labelling.work.held import working
 from heedful.labelling.work.refused import Refused
+
+# What every answer asks is built once, as in claims.
+EARLIER = (
+    select(annotation.c.public_id, annotation.c.user_id, slot.c.public_id.label("task"))
+    .join(slot, slot.c.id == annotation.c.slot_id)
+    .where(annotation.c.client_key == bindparam("key"))
+)
+KEYS = select(response.c.key).where(response.c.item_id == bindparam("item")).order_by(response.c.id)
+KIND = select(item.c.kind).where(item.c.id == bindparam("item"))
+DONE = update(slot).where(slot.c.id == bindparam("which")).values(state="done", lease_until=None)
+NO_DRAFT = delete(draft).where(draft.c.item_id == bindparam("item"), draft.c.user_id == bindparam("person"))
+COUNT = (
+    update(membership)
+    .where(membership.c.project_id == bindparam("project"), membership.c.user_id == bindparam("person"))
+    .values(num_done=membership.c.num_done + 1)
+)
 
 
 @dataclass(frozen=True)
@@ -65,22 +81,18 @@ def submit(
             return _submit(connection, account, public_id, token, client_key, value, active_ms, wall_ms)
     except IntegrityError:  # the same answer, sent twice in one moment
         with db.read() as connection:
-            earlier = _earlier(connection, account, client_key, slot.c.public_id == public_id)
+            earlier = _earlier(connection, account, client_key, public_id)
         if earlier is None:
             raise Refused(409, "this task is answered already") from None
         return earlier
 
 
-def _earlier(connection: Connection, account: Account, client_key: str, here: ColumnElement[bool]) -> Submitted | None:
-    """What was answered before under this key.  here: whether it was to the same task."""
-    row = connection.execute(
-        select(annotation.c.public_id, annotation.c.user_id, here.label("here"))
-        .join(slot, slot.c.id == annotation.c.slot_id)
-        .where(annotation.c.client_key == client_key)
-    ).first()
+def _earlier(connection: Connection, account: Account, client_key: str, task: str) -> Submitted | None:
+    """What was answered before under this key, which is for one task only."""
+    row = connection.execute(EARLIER, {"key": client_key}).first()
     if row is None:
         return None
-    if row.user_id != account.id or not row.here:
+    if row.user_id != account.id or row.task != task:
         raise Refused(409, "this client_key was used for another answer")
     return Submitted(row.public_id, duplicate=True)
 
@@ -95,7 +107,7 @@ def _submit(
     active_ms: int | None,
     wall_ms: int | None,
 ) -> Submitted:
-    earlier = _earlier(connection, account, client_key, slot.c.public_id == public_id)
+    earlier = _earlier(connection, account, client_key, public_id)
     if earlier is not None:
         return earlier
     row = working(connection, account, public_id, token)
@@ -105,12 +117,12 @@ def _submit(
     value = {name: said for name, said in value.items() if said is not None}
     warnings = _checked(connection, found, row.item_id, value)
     stored = _store(connection, found, account, row, 0, client_key, value, warnings, active_ms, wall_ms)
-    connection.execute(update(slot).where(slot.c.id == row.id).values(state="done", lease_until=None))
-    connection.execute(delete(draft).where(draft.c.item_id == row.item_id, draft.c.user_id == account.id))
-    kind = connection.execute(select(item.c.kind).where(item.c.id == row.item_id)).scalar_one()
+    about = {"item": row.item_id, "person": account.id}
+    connection.execute(DONE, {"which": row.id})
+    connection.execute(NO_DRAFT, about)
+    kind = connection.execute(KIND, about).scalar_one()
     if kind == "normal":
-        here = (membership.c.project_id == found.id) & (membership.c.user_id == account.id)
-        connection.execute(update(membership).where(here).values(num_done=membership.c.num_done + 1))
+        connection.execute(COUNT, {"project": found.id, "person": account.id})
         settle_item(connection, found, row.item_id)
     record(connection, account.actor, "annotation.submit", "annotation", stored, {"slot": public_id})
     feedback = _feedback(connection, row.item_id, value) if kind == "training" else None
@@ -118,8 +130,8 @@ def _submit(
 
 
 def _checked(connection: Connection, found: Project, item_id: int, value: Value) -> list[str]:
-    keys = connection.execute(select(response.c.key).where(response.c.item_id == item_id).order_by(response.c.id))
-    verdict = check(found.questions, keys.scalars().all(), value)
+    keys = connection.execute(KEYS, {"item": item_id}).scalars().all()
+    verdict = check(found.questions, keys, value)
     if verdict.problems:
         name, sentence = next(iter(verdict.problems.items()))
         raise Refused(422, f"{name}: {sentence}", verdict.problems)
@@ -180,17 +192,17 @@ def revise(db: Database, account: Account, public_id: str, value: Value, client_
     if not client_key or len(client_key) > 64:
         raise Refused(422, "client_key must be 1 to 64 characters")
     with db.write() as connection:
-        same = select(annotation.c.slot_id).where(annotation.c.public_id == public_id).scalar_subquery()
-        earlier = _earlier(connection, account, client_key, slot.c.id == same)
-        if earlier is not None:
-            return earlier
         row = connection.execute(
-            select(annotation, project.c.slug)
+            select(annotation, project.c.slug, slot.c.public_id.label("task"))
             .join(project, project.c.id == annotation.c.project_id)
+            .join(slot, slot.c.id == annotation.c.slot_id)
             .where(annotation.c.public_id == public_id)
         ).first()
         if row is None or row.user_id != account.id:
             raise Refused(404, "you gave no such answer")
+        earlier = _earlier(connection, account, client_key, row.task)
+        if earlier is not None:
+            return earlier
         found = get_project(connection, row.slug)
         if found.state != "open":
             raise Refused(409, f"the project is {found.state}; answers can no longer be changed")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from heedful.labelling.accounts import Account
@@ -35,6 +35,44 @@ from heedful.labelling.work.specials import special
 
 TRIES = 5
 """Of a claim whose slot somebody else took in the same moment (PostgreSQL)."""
+
+# What every claim asks is built once: making a statement takes longer than running it.
+_project, _person, _item = bindparam("project"), bindparam("person"), bindparam("item")
+_membership = (membership.c.project_id == _project) & (membership.c.user_id == _person)
+_other = slot.alias("other")
+MEMBERSHIP = select(membership).where(_membership).with_for_update()
+MOVE_ON = update(membership).where(_membership)
+OWN = (
+    select(slot)
+    .where(slot.c.user_id == _person, slot.c.project_id == _project, slot.c.state == "leased")
+    .with_for_update()
+)
+EXPIRED = (
+    select(slot.c.id)
+    .where(
+        slot.c.project_id == _project,
+        slot.c.state == "leased",
+        slot.c.lease_until < bindparam("moment"),
+        slot.c.user_id != _person,
+    )
+    .with_for_update(skip_locked=True)
+)
+NEXT = (
+    select(slot.c.id, slot.c.place, slot.c.item_id, slot.c.public_id, slot.c.order)
+    .where(
+        slot.c.project_id == _project,
+        slot.c.state == "open",
+        slot.c.place >= bindparam("cursor"),
+        ~exists().where(_other.c.item_id == slot.c.item_id, _other.c.user_id == _person),
+        ~exists().where(skip.c.item_id == slot.c.item_id, skip.c.user_id == _person),
+    )
+    .order_by(slot.c.place, slot.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True, of=slot)
+)
+LEASE = update(slot).where(slot.c.id == bindparam("which"))
+TEXTS = select(item.c.prompt, item.c.context).where(item.c.id == _item)
+DRAFT = select(draft.c.value).where(draft.c.item_id == _item, draft.c.user_id == _person)
 
 
 @dataclass(frozen=True)
@@ -97,11 +135,8 @@ def _claim(connection: Connection, account: Account, slug: str) -> Task | None:
     moment = now()
     me = _locked_membership(connection, found.id, account.id)
     _release_expired(connection, found.id, account.id, moment)
-    own = connection.execute(
-        select(slot)
-        .where(slot.c.user_id == account.id, slot.c.project_id == found.id, slot.c.state == "leased")
-        .with_for_update()
-    ).first()
+    who = {"project": found.id, "person": account.id}
+    own = connection.execute(OWN, who).first()
     if own is not None:
         return _lease(connection, found, account, own.id, moment, dict(own._mapping))
     limits = [limit for limit in (member.quota, found.settings.max_per_user) if limit is not None]
@@ -112,11 +147,8 @@ def _claim(connection: Connection, account: Account, slug: str) -> Task | None:
         chosen = _next(connection, found, account, 0)
     if chosen is None:
         return None
-    here = (membership.c.project_id == found.id) & (membership.c.user_id == account.id)
-    moved = {"num_served": membership.c.num_served + 1}
-    if chosen["place"] > 0:
-        moved["cursor"] = chosen["place"]
-    connection.execute(update(membership).where(here).values(**moved))
+    place = chosen["place"] if chosen["place"] > 0 else me.cursor
+    connection.execute(MOVE_ON, {**who, "num_served": me.num_served + 1, "cursor": place})
     return _lease(connection, found, account, chosen["id"], moment, chosen)
 
 
@@ -125,43 +157,25 @@ def _locked_membership(connection: Connection, project_id: int, user_id: int) ->
 
     It is locked before any slot is: what one person does in several tabs is done one after the other.
     """
-    here = (membership.c.project_id == project_id) & (membership.c.user_id == user_id)
-    row = connection.execute(select(membership).where(here).with_for_update()).first()
+    who = {"project": project_id, "person": user_id}
+    row = connection.execute(MEMBERSHIP, who).first()
     if row is None:
         connection.execute(insert(membership).values(project_id=project_id, user_id=user_id, role="manager"))
-        row = connection.execute(select(membership).where(here)).one()
+        row = connection.execute(MEMBERSHIP, who).one()
     return row
 
 
 def _release_expired(connection: Connection, project_id: int, user_id: int, moment: float) -> None:
     """Leases that ran out are open again; one's own is kept until somebody else takes it."""
-    expired = and_(
-        slot.c.project_id == project_id,
-        slot.c.state == "leased",
-        slot.c.lease_until < moment,
-        slot.c.user_id != user_id,
-    )
-    ids = connection.execute(select(slot.c.id).where(expired).with_for_update(skip_locked=True)).scalars().all()
+    who = {"project": project_id, "person": user_id, "moment": moment}
+    ids = connection.execute(EXPIRED, who).scalars().all()
     if ids:
         release(connection, ids)
 
 
 def _next(connection: Connection, found: Project, account: Account, cursor: int) -> dict[str, Any] | None:
     """The first open slot of an item that this person neither has, had nor skipped."""
-    other = slot.alias("other")
-    row = connection.execute(
-        select(slot.c.id, slot.c.place, slot.c.item_id, slot.c.public_id, slot.c.order)
-        .where(
-            slot.c.project_id == found.id,
-            slot.c.state == "open",
-            slot.c.place >= cursor,
-            ~exists().where(other.c.item_id == slot.c.item_id, other.c.user_id == account.id),
-            ~exists().where(skip.c.item_id == slot.c.item_id, skip.c.user_id == account.id),
-        )
-        .order_by(slot.c.place, slot.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=slot)
-    ).first()
+    row = connection.execute(NEXT, {"project": found.id, "person": account.id, "cursor": cursor}).first()
     return None if row is None else dict(row._mapping)
 
 
@@ -175,7 +189,7 @@ def _lease(
     order = before["order"] or shuffled([one.key for one in responses], found, account, before["item_id"])
     values: dict[str, Any] = {"state": "leased", "user_id": account.id, "lease_token": token, "lease_until": until}
     values |= {"order": order, "served_at": before.get("served_at") or moment}
-    connection.execute(update(slot).where(slot.c.id == slot_id).values(**values))
+    connection.execute(LEASE, {**values, "which": slot_id})
     return _task(connection, found, account, {**before, **values}, responses)
 
 
@@ -190,14 +204,13 @@ def shuffled(keys: Sequence[str], found: Project, account: Account, item_id: int
 def _task(
     connection: Connection, found: Project, account: Account, row: Mapping[str, Any], responses: Sequence[Any]
 ) -> Task:
-    one = connection.execute(select(item.c.prompt, item.c.context).where(item.c.id == row["item_id"])).one()
+    which = {"item": row["item_id"], "person": account.id}
+    one = connection.execute(TEXTS, which).one()
     by_key = {answer.key: answer for answer in responses}
     shown = [
         Shown(key, by_key[key].content, None if found.settings.blind else by_key[key].source) for key in row["order"]
     ]
-    kept = connection.execute(
-        select(draft.c.value).where(draft.c.item_id == row["item_id"], draft.c.user_id == account.id)
-    ).scalar()
+    kept = connection.execute(DRAFT, which).scalar()
     suggestions = []
     if found.settings.show_suggestions:
         asked = select(suggestion).where(suggestion.c.item_id == row["item_id"]).order_by(suggestion.c.agent)

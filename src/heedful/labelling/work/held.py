@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from heedful.labelling.accounts import Account, is_same
 from heedful.labelling.database import Database, now
@@ -22,18 +22,25 @@ from heedful.labelling.tables import (
 )
 from heedful.labelling.work.refused import FLAG_KINDS, SKIP_REASONS, Refused
 
+_task = bindparam("task")
+PROJECT = select(slot.c.project_id).where(slot.c.public_id == _task)
+HOLDER = select(membership.c.user_id).where(
+    membership.c.project_id == bindparam("project"), membership.c.user_id == bindparam("person")
+)
+HOLDER = HOLDER.with_for_update()
+HELD = (
+    select(slot, project.c.slug)
+    .join(project, project.c.id == slot.c.project_id)
+    .where(slot.c.public_id == _task)
+    .with_for_update(of=slot)
+)
+
 
 def _held(connection: Connection, account: Account, public_id: str, token: str) -> Any:
     """The slot, if this person has it by this lease.  Raises Refused (404, 409)."""
-    project_id = connection.execute(select(slot.c.project_id).where(slot.c.public_id == public_id)).scalar()
-    mine = (membership.c.project_id == project_id) & (membership.c.user_id == account.id)
-    connection.execute(select(membership.c.user_id).where(mine).with_for_update()).first()  # as in a claim, first
-    row = connection.execute(
-        select(slot, project.c.slug)
-        .join(project, project.c.id == slot.c.project_id)
-        .where(slot.c.public_id == public_id)
-        .with_for_update(of=slot)
-    ).first()
+    project_id = connection.execute(PROJECT, {"task": public_id}).scalar()
+    connection.execute(HOLDER, {"project": project_id, "person": account.id}).first()  # as in a claim, first
+    row = connection.execute(HELD, {"task": public_id}).first()
     if row is None:
         raise Refused(404, "there is no such task")
     if row.user_id != account.id or not token or not is_same(row.lease_token or "", token):
