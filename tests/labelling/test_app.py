@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 
 import pytest
 from starlette.testclient import TestClient
@@ -362,3 +363,30 @@ class TestRememberedStatistics:
         first, second = self.counted(sqlite, 3.0)
         assert second is first
         assert first.kept_s == 60
+
+    def test_a_page_does_not_wait_for_a_long_count(self, sqlite, monkeypatch):
+        make_project(sqlite, 3)
+        answered(sqlite, "ann", [better("r0")])
+        free = threading.Event()
+        made = Remembered._made
+        monkeypatch.setattr(Remembered, "_made", lambda *given: (free.wait(30), made(*given))[1])
+        app = create_app(sqlite)
+        app.state.remembered.wait_s = 0.05
+        with TestClient(app, base_url="http://testserver", follow_redirects=False) as client:
+            log_in(sqlite, client, person(sqlite, "boss", "admin"))
+            page = client.get("/p/p/dashboard").text
+            assert "are being counted" in page
+            assert 'http-equiv="refresh"' in page
+            free.set()
+            app.state.remembered.wait_s = 30.0
+            page = client.get("/p/p/dashboard").text
+            assert "Krippendorff" in page
+            assert 'http-equiv="refresh"' not in page
+            free.clear()
+            app.state.remembered.wait_s = 0.05
+            answered(sqlite, "bob", [better("r1")])
+            older = client.get("/p/p/dashboard").text
+            assert "Krippendorff" in older
+            assert "<td>ann</td>" in older
+            assert "<td>bob</td>" not in older
+            free.set()

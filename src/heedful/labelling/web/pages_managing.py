@@ -37,7 +37,7 @@ def dashboard(request: Request, slug: str, db: DB, account: Viewer) -> Response:
         disputed = adjudicating.queue_length(connection, found)
         flags = adjudicating.open_flags(connection, found)
     counted = request.app.state.remembered.statistics(db, found)
-    people = counted.people
+    people = counted.people if counted else []
     most = max((row["answers"] for row in people), default=0)
     charts = {
         "answers": render.bars([(row["labeller"], row["answers"], str(row["answers"])) for row in people], most=most),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ QUICK_S = 0.5
 """Statistics that take no longer are always made anew."""
 PATIENCE = 20
 """Others are kept for this many times as long as they took: at most a twentieth of a core goes into them."""
+
+WAIT_S = 1.0
+"""A page waits no longer: it shows older statistics, or says that they are being counted."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,40 @@ class Statistics:
 class Remembered:
     """What was counted, project by project.  It is counted again when something happened, and not by two at once."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.clock = clock
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, wait_s: float = WAIT_S) -> None:
+        self.clock, self.wait_s = clock, wait_s
         self._kept: dict[int, Statistics] = {}
-        self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._counting: dict[int, Future[Statistics]] = {}
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(1, "statistics")
 
-    def statistics(self, db: Database, found: Project) -> Statistics:
-        """As they are, or as they were a short time ago."""
-        with self._locks[found.id], db.read() as connection:
+    def statistics(self, db: Database, found: Project) -> Statistics | None:
+        """As they are, or, where that takes long, as they were; None while they are counted for the first time."""
+        with db.read() as connection:
             last = connection.execute(select(event_head.c.last)).scalar_one()
-            kept = self._kept.get(found.id)
-            if kept is None or (kept.event != last and now() - kept.at >= kept.kept_s):
-                kept = self._kept[found.id] = self._made(connection, found, last)
-            return kept
+        end = time.monotonic() + self.wait_s
+        while True:
+            with self._lock:
+                kept = self._kept.get(found.id)
+                if kept is not None and (kept.event >= last or now() - kept.at < kept.kept_s):
+                    return kept
+                counting = self._counting.get(found.id)
+                if counting is None:
+                    counting = self._counting[found.id] = self._pool.submit(self._count, db, found)
+            try:
+                counting.result(max(0.0, end - time.monotonic()))
+            except TimeoutError:
+                return kept
+
+    def _count(self, db: Database, found: Project) -> Statistics:
+        try:
+            with db.read() as connection:
+                last = connection.execute(select(event_head.c.last)).scalar_one()
+                made = self._kept[found.id] = self._made(connection, found, last)
+                return made
+        finally:
+            with self._lock:
+                del self._counting[found.id]
 
     def _made(self, connection: Connection, found: Project, last: int) -> Statistics:
         began = self.clock()
