@@ -331,7 +331,7 @@ def test_the_pages_for_managers(sqlite, server):
     spelled = spelled.replace("overlap", "overlp")
     broken = server.post("/p/p/settings", data={"csrf": csrf, "guidelines": "Newer", "spelled": spelled})
     assert broken.status_code == 422
-    assert "Settings: overlp: Extra inputs" in broken.text
+    assert "Settings: overlp is unknown; did you mean overlap?" in broken.text
     assert ">Newer</textarea>" in broken.text  # nothing that was written is lost
     made = server.post("/users", data={"csrf": csrf, "username": "cid", "role": "annotator"}).text
     assert re.search(r"/enter/[\w-]+", made)

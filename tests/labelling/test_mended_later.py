@@ -6,6 +6,7 @@ import json
 
 import pytest
 from sqlalchemy import select
+from starlette.testclient import TestClient
 
 from heedful.cli.root import main
 from heedful.labelling import items, projects, work
@@ -17,9 +18,11 @@ from heedful.labelling.exporting import Asked, export
 from heedful.labelling.formats import native
 from heedful.labelling.new_items import Given, NewItem, NewResponse
 from heedful.labelling.projects import get_project
-from heedful.labelling.tables import item, slot
+from heedful.labelling.tables import item, slot, user
+from heedful.labelling.web.app import create_app
 from heedful.types import Message, UserError
 from tests.labelling.conftest import answered, better, make_project, pair, person
+from tests.labelling.test_app import token
 
 
 def three(number: int, **more) -> NewItem:
@@ -212,3 +215,73 @@ def test_updates_of_items_keep_gold_and_what_they_do_not_name(sqlite):
     with sqlite.read() as connection:
         kinds = connection.execute(select(item.c.kind, item.c.priority).order_by(item.c.id)).all()
     assert [tuple(row) for row in kinds] == [("gold", 0.0), ("normal", 3.0)]
+
+
+class TestBadInputIsASentence:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("questions: [preference]", "questions are a mapping"),
+            ("questions: {preference: {}}\nsettings: {lease_s: .inf}", "lease_s: must be at most"),
+            ("questions: {preference: {}}\nsettings: 3", "settings are a mapping"),
+            ("questions: {preference: {strength: .nan}}", "preference.strength: must be a finite number"),
+            ("questions: {prefrence: {}}", "prefrence is unknown; did you mean preference? (there are: preference, "),
+            ("questions: &q {preference: *q}", "an anchor holds itself"),
+        ],
+    )
+    def test_a_projects_file(self, tmp_path, monkeypatch, capsys, text, said):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "c.yaml").write_text(text)
+        assert main(["label", "create", "p", "--config", "c.yaml"]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "labels.db").exists()
+
+    @pytest.mark.parametrize("number", ["-3", "0", "99999999999999999999999"])
+    def test_a_quota(self, sqlite, tmp_path, capsys, number):
+        make_project(sqlite)
+        command = ["label", "users", "add", "ann", "--project", "p", "--quota", number]
+        assert main([*command, "--db", str(tmp_path / "labels.db")]) == 2
+        assert "quota must be 1 to 1,000,000,000 answers" in capsys.readouterr().err
+        with sqlite.read() as connection:
+            assert not connection.execute(select(user.c.id)).all()
+
+    def test_a_backup_that_cannot_be_written_leaves_nothing(self, sqlite, tmp_path, capsys):
+        make_project(sqlite)
+        here = ["--db", str(tmp_path / "labels.db")]
+        assert main(["label", "backup", str(tmp_path / "no" / "x.db"), *here]) == 2
+        assert "there is no folder" in capsys.readouterr().err
+        assert main(["label", "backup", str(tmp_path / "copy.db"), *here]) == 0
+        assert main(["label", "stats", "p", "--db", str(tmp_path / "copy.db")]) == 0
+        assert {path.name for path in tmp_path.iterdir()} >= {"labels.db", "copy.db"}
+        assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
+
+    @pytest.mark.parametrize("name", ["postgresql://h:notaport/x", "x" * 5000, "postgresql://127.0.0.1:99999999/x"])
+    def test_a_databases_name(self, capsys, name):
+        assert main(["label", "stats", "p", "--db", name]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+    def test_an_audit_trail_that_is_no_json_any_more(self, sqlite, tmp_path, capsys):
+        make_project(sqlite)
+        with sqlite.write() as connection:
+            connection.exec_driver_sql("UPDATE event SET data = '{bad' WHERE id = 2")
+        assert main(["label", "verify-audit", "--db", str(tmp_path / "labels.db")]) == 1
+        assert "event 2 was changed after it was written" in capsys.readouterr().err
+
+    def test_characters_that_no_database_holds(self, sqlite):
+        make_project(sqlite)
+        boss = person(sqlite, "boss", "admin")
+        with TestClient(create_app(sqlite), base_url="http://testserver") as client:
+            secret = token(sqlite, boss) | {"content-type": "application/json"}
+            task = client.post("/api/v1/projects/p/claim", headers=secret).json()
+            for where, body in {
+                f"/slots/{task['slot']}/flag": {
+                    "lease_token": task["lease_token"],
+                    "kind": "other",
+                    "comment": "\ud800",
+                },
+                "/tokens": {"name": "\ud800", "scopes": ["read"]},
+                "/projects/p/versions": {"guidelines": "\ud800", "questions": {"preference": {}}, "settings": {}},
+            }.items():
+                answer = client.post(f"/api/v1{where}", headers=secret, content=json.dumps(body))
+                assert answer.status_code == 422, where
+                assert "cannot be stored" in answer.text

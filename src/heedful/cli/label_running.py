@@ -80,9 +80,11 @@ def create(
     unknown = set(whole) - {"questions", "settings"}
     if unknown:
         raise UserError(f"{config}: {sorted(unknown)[0]} is unknown; write questions: and settings:.")
-    asked = {**dict(whole.get("questions") or {}), **{question: {} for question in ask}}
-    questions = projects.questions_of(asked)
-    given = dict(whole.get("settings") or {})
+    for part, value in whole.items():
+        if not isinstance(value, dict | None):
+            raise UserError(f"{config}: {part} are a mapping, as {part}: {{NAME: VALUE}}, not {value!r}")
+    questions = projects.questions_of({**(whole.get("questions") or {}), **{question: {} for question in ask}})
+    given = whole.get("settings") or {}
     settings = projects.settings_of(given if overlap is None else {**given, "overlap": overlap})
     guide = _read(guidelines) if guidelines is not None else ""
     with opened(db, create=True) as database, database.write() as connection:

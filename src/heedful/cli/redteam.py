@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import wrap
 from typing import Annotated
 
@@ -22,6 +23,8 @@ def redteam(
     from heedful.config import load
     from heedful.workflows.redteam import redteam as run
 
+    if "=" in model and not Path(model).exists():
+        raise UserError(f"{model}: the model that is attacked comes first, as heed redteam MODEL {model}")
     if stray := next((word for word in words if "=" not in word), None):
         raise UserError(f"{stray}: settings are written key=value; one model is attacked at a time")
     run(model, load(RedTeamConfig, files_of(config), list(words)), dry_run=dry_run)

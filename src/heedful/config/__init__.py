@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from heedful.config.comparison import CompareConfig
 from heedful.config.dump import dump_yaml
-from heedful.config.load import build, build_train, join, load, load_train, merge, read_yaml
+from heedful.config.load import build, build_train, join, load, load_train, merge, parse_yaml, read_yaml
 from heedful.config.redteam import RedTeamConfig
 from heedful.config.resume import RESUMABLE, resumed
 from heedful.config.schema import TrainConfig
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "load_train",
     "merge",
+    "parse_yaml",
     "read_yaml",
     "resumed",
     "settings_model",

@@ -39,7 +39,7 @@ def sentence(problem: ValidationError, around: Key, tree: Tree, schema: type[Bas
     num_others = len({error["loc"][:1] for error in errors}) - 1
     more = f" (and {num_others} more)" if num_others else ""
     if not first["loc"]:
-        return _reason(first) + more
+        return reason(first) + more
     field = schema.model_fields[str(first["loc"][0])]
     key = (*around, *_known_part(first["loc"], field.annotation))
     about = (
@@ -50,8 +50,8 @@ def sentence(problem: ValidationError, around: Key, tree: Tree, schema: type[Bas
     place = tree.place(key)
     value = "" if isinstance(first["input"], dict | list) else f"={_shown(first['input'])}"
     same = [first, *(e for e in errors[1:] if e["loc"][:1] == first["loc"][:1] and e["input"] == first["input"])]
-    reasons = " or ".join(dict.fromkeys(_reason(error).removeprefix("must be ") for error in same))
-    must = "must be " if _reason(first).startswith("must be ") else ""
+    reasons = " or ".join(dict.fromkeys(reason(error).removeprefix("must be ") for error in same))
+    must = "must be " if reason(first).startswith("must be ") else ""
     return f"{'.'.join(key)}{value}{f' ({place})' if place else ''}: {must}{reasons}{about}{more}"
 
 
@@ -62,7 +62,8 @@ def _known_part(loc: tuple[int | str, ...], annotation: Any) -> Key:
     return (str(loc[0]), *inner)
 
 
-def _reason(error: Any) -> str:
+def reason(error: Any) -> str:
+    """What one of pydantic's errors says the value must be."""
     context = error.get("ctx", {})
     bounds = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
     words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}

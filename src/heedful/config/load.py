@@ -12,7 +12,7 @@ from heedful.config.errors import model_in, sentence
 from heedful.config.schema import TrainConfig
 from heedful.config.signature import settings_model
 from heedful.config.suggest import did_you_mean
-from heedful.config.tree import Key, Tree, merge_trees, override_tree, parse_flow, read_tree
+from heedful.config.tree import Key, Tree, merge_trees, override_tree, parse_flow, parse_tree, read_tree
 from heedful.config.values import Plain, by_type
 from heedful.config.within import ObjectiveConfig
 from heedful.types import UserError
@@ -106,6 +106,11 @@ def build(schema: type[S], tree: Tree, sections: Mapping[str, type[BaseModel]] |
 def read_yaml(path: str | Path) -> Any:
     """A YAML file's content where no schema is at hand: unquoted text by YAML 1.2's core rules."""
     return by_type(read_tree(path).values, Any, parse_flow)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The same of a text; where: what errors call it."""
+    return by_type(parse_tree(text, where).values, Any, parse_flow)
 
 
 def _checked(section: type[BaseModel], values: dict[str, Any], key: Key, tree: Tree) -> dict[str, Any]:

@@ -45,13 +45,21 @@ def read_tree(path: str | Path) -> Tree:
         raise UserError(f"{path}: there is no such file; give the path of a YAML file of settings") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f"{path}: cannot be read as text: {problem}") from None
+    return parse_tree(text, str(path))
+
+
+def parse_tree(text: str, where: str) -> Tree:
+    """The mapping that a YAML (or JSON) text spells.  where: what errors call it, before the line."""
     tree = Tree()
-    node = _compose(text, str(path))
+    node = _compose(text, where)
     if node is None:
         return tree
     if not isinstance(node, yaml.MappingNode):
-        raise UserError(f"{path}: holds a {_kind(node)}, but settings are a mapping of `key: value` lines")
-    tree.values = _plain(node, (), tree.places, str(path))
+        raise UserError(f"{where}: holds a {_kind(node)}, but settings are a mapping of `key: value` lines")
+    try:
+        tree.values = _plain(node, (), tree.places, where)
+    except RecursionError:
+        raise UserError(f"{where}: nests too deeply, or an anchor holds itself") from None
     return tree
 
 

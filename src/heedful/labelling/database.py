@@ -6,11 +6,13 @@ disk before it returns.
 
 from __future__ import annotations
 
+import os
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,12 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
+from heedful.examples.io import replacing
 from heedful.types import RunError, UserError
 
 BUSY_MS = 15_000
+LONGEST_NAME = 255
+"""Bytes of a file's name."""
 CACHES = ("cache_size=-32768", "temp_store=MEMORY")
 """32 MiB of pages a connection: the indexes of a million answers do not fit into SQLite's usual two."""
 NETWORK = {"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p"}
@@ -97,13 +102,20 @@ class Database:
         """
         if not self.is_sqlite:
             raise UserError("a PostgreSQL database is backed up by pg_dump; heed label backup copies SQLite files.")
-        if path.exists():
-            raise UserError(f"{path} exists; name a new file.")
-        import sqlite3
-
-        with self.engine.connect() as connection, sqlite3.connect(path) as copy:
-            source: Any = connection.connection.driver_connection
-            source.backup(copy)
+        try:
+            if path.exists():
+                raise UserError(f"{path} exists; name a new file.")
+            if not path.parent.is_dir():
+                raise UserError(f"there is no folder {path.parent}.")
+            with (
+                replacing(path) as aside,
+                self.engine.connect() as connection,
+                closing(sqlite3.connect(aside)) as copy,
+            ):
+                source: Any = connection.connection.driver_connection
+                source.backup(copy)
+        except (OSError, sqlite3.Error) as problem:
+            raise UserError(f"{path} cannot be written: {problem}.") from None
 
     def _migrate(self) -> None:
         from alembic import command
@@ -169,7 +181,7 @@ def _parse(text: str) -> URL:
         return URL.create("sqlite", database=str(Path(text).expanduser()))
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise UserError(f"{text.split('://')[0]}://…: no database URL, as sqlite:///labels.db") from None
     backend = url.get_backend_name()
     if backend in ("postgresql", "postgres"):
@@ -182,10 +194,12 @@ def _parse(text: str) -> URL:
 
 def _check_file(url: URL, create: bool) -> None:
     path = Path(str(url.database))
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+        raise UserError("the name of the database is too long for a file.")
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"{path}: {'a folder' if path.is_dir() else f'there is no folder {path.parent}'}; name a file.")
     if not create and not path.exists():
-        raise UserError(f"{path}: no such database; heed label serve --db {path} makes it.")
+        raise UserError(f"{path}: no such database; name one by --db or $HEEDFUL_LABELS; heed label serve makes it.")
     kind = _file_system(path.parent.resolve())
     if kind in NETWORK:
         raise UserError(f"{path} lies on a network file system ({kind}), where SQLite loses answers; use a local disk.")

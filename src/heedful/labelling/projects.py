@@ -6,14 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
 
+from heedful.config.errors import reason
+from heedful.config.suggest import did_you_mean
 from heedful.labelling.accounts import Account, find_user
 from heedful.labelling.database import now
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.questions import Questions
-from heedful.labelling.settings import ProjectSettings
+from heedful.labelling.settings import MOST_ANSWERS, ProjectSettings
 from heedful.labelling.tables import (
     MEMBER_ROLES,
     PROJECT_STATES,
@@ -74,7 +76,7 @@ def questions_of(value: Any) -> Questions:
     try:
         questions = Questions.model_validate(value)
     except ValidationError as problem:
-        raise UserError(f"questions: {_first(problem)}") from None
+        raise UserError(f"questions: {_first(problem, Questions)}") from None
     if not set(questions.asked()) - {"rationale", "confidence"}:
         raise UserError("a project asks at least one of preference, ranking, rating, thumbs and safety.")
     return questions
@@ -85,13 +87,17 @@ def settings_of(value: Any) -> ProjectSettings:
     try:
         return ProjectSettings.model_validate(value)
     except ValidationError as problem:
-        raise UserError(f"settings: {_first(problem)}") from None
+        raise UserError(f"settings: {_first(problem, ProjectSettings)}") from None
 
 
-def _first(problem: ValidationError) -> str:
+def _first(problem: ValidationError, schema: type[BaseModel]) -> str:
     first = problem.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}" if place else first["msg"]
+    if first["type"] == "extra_forbidden":
+        there = list(schema.model_fields) if len(first["loc"]) == 1 else []
+        known = f" (there are: {', '.join(there)})" if there else ""
+        return f"{place} is unknown{did_you_mean(place, there)}{known}."
+    return f"{place}: {reason(first)}." if place else f"{reason(first)}."
 
 
 def create_project(
@@ -212,6 +218,8 @@ def set_member(
     """Make somebody a member, or change what they are.  Raises UserError for an unknown user or role."""
     if role not in MEMBER_ROLES:
         raise UserError(f"{role!r} is no role in a project: {', '.join(MEMBER_ROLES)}.")
+    if quota is not None and not 1 <= quota <= MOST_ANSWERS:
+        raise UserError(f"quota must be 1 to {MOST_ANSWERS:,} answers, not {quota}.")
     found, user_id = get_project(connection, slug), find_user(connection, username)
     values = {"role": role, "paused": paused, "quota": quota}
     here = (membership.c.project_id == found.id) & (membership.c.user_id == user_id)

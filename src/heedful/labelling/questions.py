@@ -41,7 +41,7 @@ HARMS = (
 SEVERITIES = ("none", "minor", "moderate", "severe")
 OUTCOMES = ("tie", "both_bad")
 
-Count = Annotated[int, Ge(1)]
+Length = Annotated[int, Ge(1), Le(1_000_000)]
 
 
 class Question(BaseModel):
@@ -129,7 +129,7 @@ class Rationale(Question):
 
     title: str = "Why?"
     required: bool = False
-    max_length: Count = 4000
+    max_length: Length = 4000
 
 
 class Confidence(Question):

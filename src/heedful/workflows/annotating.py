@@ -31,6 +31,7 @@ SHARD_CHARACTERS = 1 << 20
 BOOKS = ".score"
 REQUEST, FINISHED, FAILED = "request.json", "shards.jsonl", "failed.jsonl"
 INTERVAL_S = 5.0
+MOST_WORKERS = 4096
 
 Format = Literal["jsonl", "parquet"]
 
@@ -143,8 +144,10 @@ def _check(asked: Annotation) -> None:
         raise UserError(f"format={asked.format} must be jsonl or parquet.")
     if asked.engine not in ENGINES:
         raise UserError(f"engine={asked.engine} must be one of {', '.join(ENGINES)}.")
-    if asked.workers < 1 or asked.shard_characters < 1:
-        raise UserError(f"workers={asked.workers}: at least one process must work.")
+    if not 1 <= asked.workers <= MOST_WORKERS:
+        raise UserError(f"workers={asked.workers}: from one to {MOST_WORKERS:,} processes can work.")
+    if asked.shard_characters < 1:
+        raise UserError(f"shard_characters={asked.shard_characters}: a shard has at least one character.")
     if asked.out.is_file():
         raise UserError(f"out={asked.out} is a file; name a folder for the shards.")
     if (there := unwritable(asked.out / BOOKS)) is not None:

@@ -43,6 +43,7 @@ def create_app(db: Database) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StatementError, _unstorable)
+    app.add_exception_handler(UnicodeEncodeError, _unstorable)
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, str]:

@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import yaml
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import select
 
+from heedful.config import dump_yaml, parse_yaml
 from heedful.labelling import adjudicating, exporting, importing, items, projects, quality
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
@@ -170,7 +170,7 @@ def _settings(
         "questions": found.questions.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
         "settings": found.settings.model_dump(mode="json", exclude_defaults=True),
     }
-    spelled, guide = written or (yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), found.guidelines)
+    spelled, guide = written or (dump_yaml(plain), found.guidelines)
     status = 422 if problem else 200
     written_down = {"spelled": spelled, "guidelines": guide}
     return show(
@@ -184,14 +184,14 @@ def change_settings(request: Request, slug: str, db: DB, account: Sender, form: 
     of_project(db, account, slug, "manage")
     guide = str(form.get("guidelines", "")).replace("\r\n", "\n")
     try:
-        plain = yaml.safe_load(str(form.get("spelled", ""))) or {}
-        if not isinstance(plain, dict) or not set(plain) <= {"questions", "settings"}:
+        plain = parse_yaml(str(form.get("spelled", "")).replace("\r\n", "\n"), "questions and settings")
+        if not set(plain) <= {"questions", "settings"}:
             raise UserError("write questions: and settings:, as they stood there.")
         questions = projects.questions_of(plain.get("questions") or {})
         settings = projects.settings_of(plain.get("settings") or {})
         with db.write() as connection:
             projects.add_version(connection, slug, questions, guide, settings, account.actor)
-    except (UserError, yaml.YAMLError) as problem:
+    except UserError as problem:
         return _settings(request, slug, db, account, sentence(problem), (str(form.get("spelled", "")), guide))
     return back(f"/p/{slug}/settings")
 
