@@ -9,7 +9,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from heedful.cli.root import main
-from heedful.labelling import items, projects, work
+from heedful.labelling import accounts, items, projects, work
 from heedful.labelling.agreement_tables import agreement_in, agreement_table
 from heedful.labelling.consensus import gather
 from heedful.labelling.database import Database
@@ -285,3 +285,53 @@ class TestBadInputIsASentence:
                 answer = client.post(f"/api/v1{where}", headers=secret, content=json.dumps(body))
                 assert answer.status_code == 422, where
                 assert "cannot be stored" in answer.text
+
+
+def test_a_link_says_who_one_will_be_and_a_used_one_shows_no_form(sqlite):
+    with sqlite.write() as connection:
+        secret = accounts.make_link(connection, accounts.add_user(connection, "ann", role="manager"))
+    with TestClient(create_app(sqlite), base_url="http://testserver", follow_redirects=False) as client:
+        page = client.get(f"/enter/{secret}")
+        assert page.status_code == 200
+        assert "Welcome, ann" in page.text
+        assert "a manager: you make projects" in page.text
+        given = {"password": "long enough", "again": "long enough"}
+        assert client.post(f"/enter/{secret}", data={**given, "again": "other"}).status_code == 422
+        assert client.post(f"/enter/{secret}", data=given).status_code == 303
+        client.cookies.clear()
+        used = client.get(f"/enter/{secret}")
+        assert used.status_code == 410
+        assert "<form" not in used.text
+        assert client.post(f"/enter/{secret}", data=given).status_code == 410
+
+
+class TestExportsOnTheCommandLine:
+    def test_other_peoples_files_are_not_written_over(self, sqlite, tmp_path, capsys):
+        make_project(sqlite)
+        answered(sqlite, "ann", [better("r0")])
+        notes = tmp_path / "notes.md"
+        notes.write_text("mine")
+        command = ["label", "export", "p", str(notes), "--db", str(tmp_path / "labels.db")]
+        assert main(command) == 2
+        assert "is no earlier export" in capsys.readouterr().err
+        assert notes.read_text() == "mine"
+        assert main([*command, "--overwrite"]) == 0
+        assert main(command) == 0  # an earlier export is
+
+    def test_what_stays_out_comes_with_what_helps(self, sqlite, tmp_path, capsys):
+        make_project(sqlite, 2, overlap=2)
+        answered(sqlite, "ann", [better("r0"), better("r0")])
+        answered(sqlite, "bob", [better("r0"), better("r1")])
+        here = ["--db", str(tmp_path / "labels.db")]
+        assert main(["label", "export", "p", str(tmp_path / "o.jsonl"), *here]) == 0
+        assert "left out 1: the votes are tied (decide them on the page Adjudicate" in capsys.readouterr().out
+        assert main(["label", "export", "p", str(tmp_path / "k.jsonl"), "--format", "kto", *here]) == 2
+        assert "p asks for no thumbs, which label kto's rows" in capsys.readouterr().err
+        assert main(["label", "export", "p", str(tmp_path), *here]) == 2
+        assert "name a file, or add --hub" in capsys.readouterr().err
+
+    def test_a_command_that_fails_leaves_no_database(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert main(["label", "create", "Not A Name", "preference"]) == 2
+        assert main(["label", "users", "add", "ann", "--project", "p"]) == 2
+        assert not list(tmp_path.iterdir())

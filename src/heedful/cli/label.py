@@ -20,6 +20,10 @@ Url = Annotated[str | None, Parameter(help="address of the Argilla server; witho
 Workspace = Annotated[str | None, Parameter(help="workspace on the server; without it the first")]
 
 
+HINTS = {"the votes are tied": " (decide them on the page Adjudicate, or weigh labellers by --aggregate onecoin)"}
+"""What helps against a reason why items stay out."""
+
+
 def import_(
     slug: Slug,
     data: Annotated[str, Parameter(help="file, folder, hub name or mixture; or another tool's export")],
@@ -195,6 +199,7 @@ def export(
     ] = False,
     push: Annotated[str | None, Parameter(help="with --hub, push the folder to this data set's name")] = None,
     without_paused: Annotated[bool, Parameter(help="leave out paused labellers' answers", negative="")] = False,
+    overwrite: Annotated[bool, Parameter(help="write over a file that is no earlier export", negative="")] = False,
     db: Db = None,
 ) -> None:
     """Write training data, or another tool's file, with a manifest of what stayed out and why.
@@ -213,6 +218,8 @@ def export(
     own = user_function(aggregate, "aggregate", takes=("items",)) if names_file(aggregate) else aggregate
     asked = exporting.Asked(format, own, min_n, min_confidence, split=split, without_paused=without_paused, shape=shape)
     exporting.check_asked(asked)
+    if not hub and not overwrite:
+        exporting.check_out(out)
     if push is not None and not hub:
         raise UserError("--push needs --hub, which writes the folder that is pushed.")
     if hub:
@@ -235,7 +242,7 @@ def export(
     counts = done.manifest["rows"]
     print(f"Wrote {counts['train']:,} rows" + (f" and {counts['held_out']:,} held out" if counts["held_out"] else ""))
     for reason, count in done.manifest.get("left_out", {}).items():
-        print(f"  left out {count:,}: {reason}")
+        print(f"  left out {count:,}: {reason}{HINTS.get(reason, '')}")
     print(f"into {', '.join(map(str, written))}.")
 
 

@@ -76,6 +76,7 @@ def create(
     from heedful.config.load import read_yaml
     from heedful.labelling import projects
 
+    projects.check_slug(slug)
     whole = read_yaml(config) if config is not None else {}
     unknown = set(whole) - {"questions", "settings"}
     if unknown:
@@ -170,7 +171,7 @@ def users(
         raise UserError(f"heed label users {act} needs a name; see heed label users --help")
     if act in ("member", "pause", "resume") and project is None:
         raise UserError(f"heed label users {act} needs --project")
-    with opened(db, create=act == "add") as database:
+    with opened(db, create=act == "add" and project is None) as database:
         if act == "list":
             with database.read() as connection:
                 for row in connection.execute(select(user).order_by(user.c.username)):

@@ -166,6 +166,16 @@ def first_admin_link(db: Database) -> str | None:
         return make_link(connection, admin)
 
 
+def owner_of_link(connection: Connection, secret: str) -> tuple[str, str] | None:
+    """Name and role of whom a link would let in; None if it is unknown, used or too old."""
+    row = connection.execute(
+        select(user.c.username, user.c.role)
+        .join(login_link, login_link.c.user_id == user.c.id)
+        .where(login_link.c.sha256 == sha256(secret), login_link.c.expires_at > now(), user.c.disabled_at.is_(None))
+    ).first()
+    return None if row is None else (row.username, row.role)
+
+
 def use_link(connection: Connection, secret: str) -> int | None:
     """Whom a link lets in, who is no longer let in by it; None if it is unknown or too old."""
     asked = login_link.c.sha256 == sha256(secret)

@@ -110,6 +110,10 @@ def export(connection: Connection, slug: str, asked: Asked) -> Export:
     found = get_project(connection, slug)
     if asked.format == "native":
         return _native(connection, found)
+    if asked.format == "kto" and asked.shape.labels_from == "thumbs" and found.questions.thumbs is None:
+        raise UserError(
+            f"{slug} asks for no thumbs, which label kto's rows; with labels from preference winners are good ones."
+        )
     kinds = ("normal", *asked.include)
     with many_rows():
         return _export(connection, found, asked, kinds)
@@ -319,6 +323,15 @@ def write(
     if connection is not None:
         keep_note(connection, done, actor)
     return written
+
+
+def check_out(out: Path) -> None:
+    """Raises UserError for a file that is there and that no export wrote: it has no manifest beside it."""
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; name a file, or add --hub.")
+    if out.exists() and not out.with_name(f"{out.stem}.manifest.json").exists():
+        _spare_databases([out])
+        raise UserError(f"{out} is there, and is no earlier export; name another file, or add --overwrite.")
 
 
 def _spare_databases(paths: Sequence[Path]) -> None:

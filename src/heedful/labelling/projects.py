@@ -71,6 +71,12 @@ class Membership:
         return self.role in ("manager", "adjudicator")
 
 
+def check_slug(slug: str) -> None:
+    """Raises UserError for what cannot be a project's name."""
+    if not SLUG.fullmatch(slug):
+        raise UserError(f"{slug!r} is no project's name: small letters, digits and dashes, 64 at most.")
+
+
 def questions_of(value: Any) -> Questions:
     """The questions that a mapping describes.  Raises UserError for what is none, or for no question at all."""
     try:
@@ -114,8 +120,7 @@ def create_project(
 
     Raises UserError for a slug that is taken or none.
     """
-    if not SLUG.fullmatch(slug):
-        raise UserError(f"{slug!r} is no project's name: small letters, digits and dashes, 64 at most.")
+    check_slug(slug)
     if connection.execute(select(project.c.id).where(project.c.slug == slug)).first():
         raise UserError(f"there is a project {slug} already.")
     values = {"slug": slug, "name": name or slug, "state": "draft", "current_version": 0, "created_at": now()}

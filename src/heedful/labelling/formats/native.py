@@ -20,7 +20,7 @@ from heedful.labelling.database import new_id, now
 from heedful.labelling.events import Actor, record
 from heedful.labelling.items import BATCH, responses_of
 from heedful.labelling.new_items import digest, response_keys
-from heedful.labelling.projects import SLUG, Project, get_project, questions_of, settings_of
+from heedful.labelling.projects import Project, check_slug, get_project, questions_of, settings_of
 from heedful.labelling.questions import check
 from heedful.labelling.slots import count_slots, slot_rows, wanted
 from heedful.labelling.storing import store_answer
@@ -134,8 +134,7 @@ def restore(connection: Connection, lines: Iterable[Row], actor: Actor, *, slug:
     if head.get("kind") != "project" or head.get("format") != FORMAT:
         raise UserError(f"this is no whole project as heed label export --format native writes it ({FORMAT}).")
     name = slug or head["slug"]
-    if not SLUG.fullmatch(str(name)):
-        raise UserError(f"{name!r} is no project's name: small letters, digits and dashes, 64 at most.")
+    check_slug(str(name))
     if connection.execute(select(project.c.id).where(project.c.slug == name)).first():
         raise UserError(f"there is a project {name} already; give another name.")
     restorer = _Restorer(connection, name)

@@ -58,9 +58,16 @@ def _entered(request: Request, db: Database, user_id: int) -> RedirectResponse:
 
 
 @router.get("/enter/{secret}")
-def enter_page(request: Request, secret: str) -> Response:
+def enter_page(request: Request, secret: str, db: DB) -> Response:
     """A one-time link: choose a password.  Looking at it does not use it up."""
-    return show(request, "enter.html", secret=secret, problem=None)
+    return _enter_page(request, secret, db)
+
+
+def _enter_page(request: Request, secret: str, db: Database, problem: str | None = None) -> Response:
+    with db.read() as connection:
+        owner = accounts.owner_of_link(connection, secret)
+    status = 410 if owner is None else 422 if problem else 200
+    return show(request, "enter.html", None, status, secret=secret, owner=owner, problem=problem)
 
 
 @router.post("/enter/{secret}")
@@ -69,18 +76,17 @@ def enter(request: Request, secret: str, db: DB, form: Form) -> Response:
     check_origin(request)
     password = str(form.get("password", ""))
     if password != str(form.get("again", "")):
-        return show(request, "enter.html", None, 422, secret=secret, problem="The two passwords differ.")
+        return _enter_page(request, secret, db, "The two passwords differ.")
     try:
         accounts.hash_password(password)
     except UserError as problem:
-        return show(request, "enter.html", None, 422, secret=secret, problem=sentence(problem))
+        return _enter_page(request, secret, db, sentence(problem))
     with db.write() as connection:
         user_id = accounts.use_link(connection, secret)
         if user_id is not None:
             accounts.set_password(connection, user_id, password, accounts.Actor(user_id, "session"))
     if user_id is None:
-        problem = "This link was used, or is older than a day. Ask for a new one."
-        return show(request, "enter.html", None, 410, secret=secret, problem=problem)
+        return _enter_page(request, secret, db)
     return _entered(request, db, user_id)
 
 

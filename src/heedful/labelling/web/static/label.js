@@ -130,9 +130,9 @@
   }
 
   // Keys.
+  const option = (key) => [...groups[current].querySelectorAll(".option")].find((one) => one.querySelector("kbd")?.textContent === key);
   const choose = (key) => {
-    const group = groups[current];
-    const label = [...group.querySelectorAll(".option")].find((option) => option.querySelector("kbd")?.textContent === key);
+    const label = option(key);
     if (!label) return false;
     const input = label.querySelector("input");
     input.checked = input.type === "radio" ? true : !input.checked;
@@ -168,7 +168,12 @@
     }
     if (typing && !(event.ctrlKey && event.key === "Enter")) return;
     if (event.ctrlKey && event.key !== "Enter") return;
-    if (performance.now() - shownAt < dwell || sending) { if (/^[0-9a-z]$|^Enter$/.test(event.key)) event.preventDefault(); return; }
+    const early = performance.now() - shownAt < dwell;
+    if (sending || (early && (event.key === "Enter" || option(event.key)))) {
+      event.preventDefault();
+      if (early) say("Too soon to have read it: press the key again.");
+      return;
+    }
     if (event.target.matches("a, summary, button") && event.key === "Enter") return;
     const acts = {
       Enter: () => (form.elements.client_key ? submit() : form.requestSubmit()),
