@@ -124,8 +124,10 @@ class TestKeys:
         with ann.expect_navigation():
             for _ in range(6):
                 ann.keyboard.press("1")
+        ann.wait_for_selector("html.js")
         for _ in range(6):
             ann.keyboard.press("1")
+        said(ann, "Too soon to have read it")
         ann.wait_for_timeout(300)
         assert len(answers(sqlite)) == 1
 

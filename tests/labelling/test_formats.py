@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from xml.etree import ElementTree
 
 import pytest
 
@@ -261,6 +262,24 @@ class TestThereAndBackAgain:
                 [r.content for r in other.responses],
             )
             assert [(a.labeller, a.value) for a in one.answers] == [(a.labeller, a.value) for a in other.answers]
+
+    def test_label_studios_configuration_is_that_of_the_tasks(self, sqlite):
+        """Every result comes from a control of the configuration, and every text that it shows is in the task."""
+        dimensions = {"help": {}, "tone": {"low": -2, "high": 2}}
+        make_project(sqlite, 2, questions={**EVERYTHING, "rating": {"dimensions": dimensions}})
+        graded = {key: {"help": 3, "tone": -2} for key in ("r0", "r1")}
+        answered(sqlite, "ann", [{**FULL_ANSWER, "rating": graded}])
+        done = exported(sqlite, "label-studio")
+        view = ElementTree.fromstring(done.files["config.xml"])
+        controls = {one.get("name"): (one.tag.lower(), one.get("toName")) for one in view if one.get("toName")}
+        shown = {one.get("value", "").removeprefix("$") for one in view if one.get("value")}
+        assert all(shown == set(row["data"]) for row in done.rows)
+        results = [result for row in done.rows for one in row["annotations"] for result in one["result"]]
+        assert len(results) == 17
+        for one in results:
+            assert controls[one["from_name"]] == (one["type"], one["to_name"])
+        buckets = {one.get("name") for one in view.iter("Bucket")}
+        assert {name for one in results if one["type"] == "ranker" for name in one["value"]["ranker"]} <= buckets
 
     def test_the_whole_project_comes_back(self, db):
         known = pair(9, gold={"preference": {"winner": "r0"}}, meta={"k": 1}, context={"page": "text"})

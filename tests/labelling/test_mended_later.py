@@ -18,7 +18,7 @@ from heedful.labelling.exporting import Asked, export
 from heedful.labelling.formats import native
 from heedful.labelling.new_items import Given, NewItem, NewResponse
 from heedful.labelling.projects import get_project
-from heedful.labelling.tables import item, slot, user
+from heedful.labelling.tables import gold, item, slot, suggestion, user
 from heedful.labelling.web.app import create_app
 from heedful.types import Message, UserError
 from tests.labelling.conftest import answered, better, make_project, pair, person
@@ -207,14 +207,27 @@ class TestWholeProjects:
         assert "it was cut off" in capsys.readouterr().err
 
 
-def test_updates_of_items_keep_gold_and_what_they_do_not_name(sqlite):
-    make_project(sqlite, new_items=[pair(0, gold={"preference": {"winner": "r0"}}), pair(1)])
+def test_updates_of_items_change_what_they_name(sqlite):
+    known = pair(0, gold={"preference": {"winner": "r0"}}, context={"page": "one"})
+    make_project(sqlite, new_items=[known, pair(1, meta={"k": 1}, suggestions={"a": {"x": 1}, "b": {"x": 1}})])
+    changed = [
+        pair(0, gold={"preference": {"winner": "r1"}}),
+        pair(1, priority=3.0, suggestions={"a": {"x": 2}}),
+    ]
     with sqlite.write() as connection:
-        added = items.add_items(connection, "p", [pair(0), pair(1, priority=3.0)], on_conflict="update")
-    assert (added.updated, added.refused) == (2, [])
+        added = items.add_items(connection, "p", changed, on_conflict="update")
+        assert (added.updated, added.refused) == (2, [])
+        added = items.add_items(connection, "p", [pair(1, gold=known.gold)], on_conflict="update")
+        assert added.refused == [("i1", "i1 is there as work; give gold another name")]
     with sqlite.read() as connection:
-        kinds = connection.execute(select(item.c.kind, item.c.priority).order_by(item.c.id)).all()
-    assert [tuple(row) for row in kinds] == [("gold", 0.0), ("normal", 3.0)]
+        asked = select(item.c.kind, item.c.priority, item.c.context, item.c.meta).order_by(item.c.id)
+        first, second = map(tuple, connection.execute(asked))
+        expected = connection.execute(select(gold.c.expected)).scalars().all()
+        said = dict(connection.execute(select(suggestion.c.agent, suggestion.c.value)).all())
+    assert first == ("gold", 0.0, {"page": "one"}, None)
+    assert second == ("normal", 3.0, None, {"k": 1})
+    assert expected == [{"preference": {"winner": "r1"}}]
+    assert said == {"a": {"x": 2}, "b": {"x": 1}}
 
 
 class TestBadInputIsASentence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from heedful.config import ScenarioConfig
+from heedful.config import ScenarioConfig, did_you_mean
 from heedful.evaluation.self_bleu import self_bleu
 from heedful.evaluation.text_metrics import distinct_ngrams, expected_max, ngram_entropy, response_length
 from heedful.rollouts import in_order, sample
@@ -20,6 +21,7 @@ from heedful.scorers.documents import Judgement, Split, judge_documents
 from heedful.tokens.templates import Template
 from heedful.types import TEXT, Message, UserError
 
+CONTROL = re.compile(r"<\|[^|<>\s]+\|>")
 MAX_OF = 25
 """Samples of which the worst is expected: `score_max@25`."""
 
@@ -53,10 +55,10 @@ class Beginnings:
         return self.vocabulary.continuation(before, kept)
 
 
-def read_prompts(name: str | None) -> list[str]:
+def read_prompts(name: str | None, setting: str = "prompts") -> list[str]:
     """The prompts of a scenario: of a file (JSON Lines with `text`), or of one that comes with the recipes.
 
-    Raises UserError for a file that is not there, or holds something else.
+    setting: what named it.  Raises UserError for a file that is not there, or holds something else.
     """
     if name is None:
         return [""]
@@ -68,7 +70,9 @@ def read_prompts(name: str | None) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
-        raise UserError(f"prompts={name} cannot be read ({problem}); give a file of JSON Lines with `text`.") from None
+        raise UserError(
+            f"{setting}={name} cannot be read ({problem}); give a file of JSON Lines with `text`."
+        ) from None
     found = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -90,6 +94,15 @@ def banned_ids(template: Template, names: Sequence[str]) -> list[int]:
     return [int(known[name]) for name in names]
 
 
+def check_prefix(template: Template, prefix: str) -> None:
+    """Raises UserError for a control token that the tokenizer lacks: the model would read it letter by letter."""
+    known = template.vocabulary.tokenizer.get_vocab()
+    for name in CONTROL.findall(prefix):
+        if name not in known:
+            near = did_you_mean(name, CONTROL.findall(" ".join(known)))
+            raise UserError(f"prefix: the tokenizer has no token {name}{near}")
+
+
 def run_scenario(
     model: Any, template: Template, scorer: Scorer, scenario: ScenarioConfig, *, seed: int, split: Split = "own"
 ) -> ScenarioResult:
@@ -98,6 +111,7 @@ def run_scenario(
     The model is in evaluation mode; prompts are taken in turn until there are `num_samples`.  A sample that the scorer
     cannot judge is counted (`failed`), not scored.
     """
+    check_prefix(template, scenario.prefix)
     texts = [scenario.prefix + text + scenario.suffix for text in read_prompts(scenario.prompts)]
     each, rest = divmod(scenario.num_samples, len(texts))
     asked = texts if not rest else [texts[i % len(texts)] for i in range(scenario.num_samples)]

@@ -16,7 +16,7 @@ from heedful.labelling.aggregation import Outcome, majority, one_coin
 from heedful.labelling.items import BATCH, Stored, responses_of
 from heedful.labelling.new_items import response_keys
 from heedful.labelling.projects import Project
-from heedful.labelling.questions import OUTCOMES, Value
+from heedful.labelling.questions import OUTCOMES, Value, competition_ranks
 from heedful.labelling.tables import adjudication, annotation, item, membership, user
 from heedful.labelling.values import BOTH_BAD, TIE, Parsed, winner_number
 from heedful.types import UserError
@@ -197,7 +197,7 @@ def by_majority(items: Sequence[Decided]) -> None:
         one.method = MAJORITY
         alike = first.setdefault((len(one.responses), *sorted([id(answer.value) for answer in one.answers])), one)
         if alike is one:
-            _decide_one(one, majority)
+            _decide_one(one)
         else:
             one.value, one.confidence, one.undecided = {**alike.value}, {**alike.confidence}, {**alike.undecided}
 
@@ -233,18 +233,18 @@ def by_one_coin(items: Sequence[Decided]) -> None:
 AGGREGATES: dict[str, Aggregate] = {MAJORITY: by_majority, "onecoin": by_one_coin}
 
 
-def _decide_one(one: Decided, vote: Callable[[Sequence[Any]], Outcome]) -> None:
+def _decide_one(one: Decided) -> None:
     values = [answer.value for answer in one.answers]
     for question in ("preference", "safer"):
         labels = [winner_number(value[question]) for value in values if question in value]
         if labels:
-            _settle(one, question, vote(labels))
-    _decide_thumbs(one, values, vote)
-    _decide_safety(one, values, vote)
+            _settle(one, question, majority(labels))
+    _decide_thumbs(one, values)
+    _decide_safety(one, values)
     rankings = [value["ranking"]["ranks"] for value in values if "ranking" in value]
     if rankings:
         mean = {key: fmean(ranks[key] for ranks in rankings) for key in one.keys}
-        one.value["ranking"] = {"ranks": {k: 1 + sum(other < m for other in mean.values()) for k, m in mean.items()}}
+        one.value["ranking"] = {"ranks": competition_ranks(mean)}
         one.confidence["ranking"] = _share([tuple(sorted(ranks.items())) for ranks in rankings])
     ratings = [value["rating"] for value in values if "rating" in value]
     if ratings:
@@ -285,24 +285,24 @@ def _settle(one: Decided, question: str, outcome: Outcome) -> None:
     one.value[question] = said
 
 
-def _decide_thumbs(one: Decided, values: Sequence[Value], vote: Callable[[Sequence[Any]], Outcome]) -> None:
+def _decide_thumbs(one: Decided, values: Sequence[Value]) -> None:
     given = [value["thumbs"] for value in values if "thumbs" in value]
     if not given:
         return
-    outcomes = {key: vote([thumbs[key] for thumbs in given]) for key in one.keys}
+    outcomes = {key: majority([thumbs[key] for thumbs in given]) for key in one.keys}
     one.value["thumbs"] = {key: found.label for key, found in outcomes.items() if found.label is not None}
     one.confidence["thumbs"] = min(found.share for found in outcomes.values())
     if len(one.value["thumbs"]) < len(outcomes):
         one.undecided["thumbs"] = UNDECIDED
 
 
-def _decide_safety(one: Decided, values: Sequence[Value], vote: Callable[[Sequence[Any]], Outcome]) -> None:
+def _decide_safety(one: Decided, values: Sequence[Value]) -> None:
     """Safe by the vote; of unsafe responses the harms that more than half of those name who call it unsafe."""
     given = [value["safety"] for value in values if "safety" in value]
     if not given:
         return
     decided = {}
-    outcomes = {key: vote([safety[key]["is_safe"] for safety in given]) for key in one.keys}
+    outcomes = {key: majority([safety[key]["is_safe"] for safety in given]) for key in one.keys}
     for key, found in outcomes.items():
         if found.label is None:
             one.undecided["safety"] = UNDECIDED

@@ -37,7 +37,7 @@ FORMATS: dict[str, str] = {
     "safe-rlhf": "PKU-SafeRLHF's columns, for reward and cost models",
     "argilla": "Argilla's records with every answer, and settings.json",
     "label-studio": "Label Studio's tasks with every answer, and its configuration",
-    "native": "everything: versions, items, every revision of every answer; what `import` takes back",
+    "native": "everything: versions, items, every revision of every answer; what import takes back",
 }
 CONTRARY, AGAIN = "another item with the same texts came to the contrary", "the same row again"
 KEPT_ASIDE = ("gold", "training", "repeat")
@@ -128,9 +128,10 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
     kept = list(_thresholds(items, asked, reasons))
     files: dict[str, str] = {}
     if asked.format in ("argilla", "label-studio"):
-        other = argilla if asked.format == "argilla" else label_studio
-        groups = [(one, [row]) for one, row in zip(kept, other.rows(kept), strict=True)]
-        files = other.files(found, kept)
+        is_argilla = asked.format == "argilla"
+        tasks = argilla.rows(kept) if is_argilla else label_studio.rows(found, kept)
+        groups = [(one, [row]) for one, row in zip(kept, tasks, strict=True)]
+        files = (argilla if is_argilla else label_studio).files(found, kept)
     else:
         groups = list(_made(found, kept, asked, reasons))
         if asked.format in ("trl", "kto"):
@@ -299,14 +300,12 @@ def _native(connection: Connection, found: Project) -> Export:
     return done
 
 
-def write(
-    done: Export, out: Path, connection: Connection | None = None, actor: Actor = CLI, *, held_out: Path | None = None
-) -> list[Path]:
+def write(done: Export, out: Path, connection: Connection, actor: Actor = CLI) -> list[Path]:
     """The rows into `out`, the manifest beside it (`out` with .manifest.json), and what else belongs to the format.
 
-    connection: of a transaction that writes, to keep a note of the export.  Returns the files that were written.
+    connection: of a transaction that writes; a note of the export is kept in it.  Returns the files that were written.
     """
-    second = held_out or out.with_name(f"{out.stem}.held-out{out.suffix}")
+    second = out.with_name(f"{out.stem}.held-out{out.suffix}")
     _spare_databases([out, second])
     written = [out]
     with replacing(out) as aside:
@@ -320,8 +319,7 @@ def write(
         with replacing(path) as aside:
             aside.write_text(content, encoding="utf-8")
         written.append(path)
-    if connection is not None:
-        keep_note(connection, done, actor)
+    keep_note(connection, done, actor)
     return written
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from heedful.labelling.database import Database, new_ids, now
+from heedful.labelling.database import Database, insert_many, many_rows, new_ids, now
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.given import take_answers
 from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns
@@ -78,8 +78,9 @@ def add_items(
     found = get_project(connection, slug)
     adder = _Adder(connection, found, on_conflict, dry_run)
     stream = iter(items)
-    while block := list(islice(stream, BATCH)):
-        adder.add(block)
+    with many_rows():
+        while block := list(islice(stream, BATCH)):
+            adder.add(block)
     outcome = adder.outcome
     if not dry_run and (outcome.added or outcome.updated):
         count_slots(connection, found.id)
@@ -149,7 +150,7 @@ class _Adder:
         for (name, one), public_id in zip(fresh, public, strict=True):
             rows.append(_item_row(self.project, name, one) | {"public_id": public_id, "position": self.position})
             self.position += 1
-        self.connection.execute(insert(item), rows)
+        insert_many(self.connection, item, rows)
         asked = select(item.c.public_id, item.c.id).where(item.c.public_id.in_(public))
         ids: dict[str, int] = {row.public_id: row.id for row in self.connection.execute(asked)}
         answers, slots, golden, suggested = [], [], [], []
@@ -160,13 +161,9 @@ class _Adder:
                 slots += slot_rows(self.project, row, range(wanted(self.project, row)))
             if one.gold is not None:
                 golden.append({"item_id": row["id"], "expected": one.gold, "explanation": one.explanation})
-            suggested += [
-                {"item_id": row["id"], "agent": agent, "value": value, "score": None, "at": now()}
-                for agent, value in one.suggestions.items()
-            ]
+            suggested += _suggestion_rows(row["id"], one)
         for table, values in ((response, answers), (slot, slots), (gold, golden), (suggestion, suggested)):
-            if values:
-                self.connection.execute(insert(table), values)
+            insert_many(self.connection, table, values)
         for row, (_, one) in zip(rows, fresh, strict=True):
             if one.answers:
                 self.outcome.answers += take_answers(self.connection, self.project, row, one, self.outcome.refused)
@@ -180,11 +177,15 @@ class _Adder:
             reason = f"{row.external_id} was answered; its texts can no longer change"
             self.outcome.refused.append((one.origin or row.external_id, reason))
             return
+        if one.gold is not None and row.kind == "normal":
+            reason = f"{row.external_id} is there as work; give gold another name"
+            self.outcome.refused.append((one.origin or row.external_id, reason))
+            return
         self.outcome.updated += 1
         if self.dry_run:
             return
         new = _item_row(self.project, row.external_id, one)
-        kept = ("kind", "state", "created_at")
+        kept = {"kind", "state", "created_at", *(name for name in ("context", "meta") if new[name] is None)}
         values = {name: value for name, value in new.items() if name not in kept}
         self.connection.execute(update(item).where(item.c.id == row.id).values(**values))
         if changed:
@@ -192,7 +193,14 @@ class _Adder:
             release(self.connection, self.connection.execute(held).scalars().all())  # nobody judges texts that are gone
             self.connection.execute(delete(draft).where(draft.c.item_id == row.id))
             self.connection.execute(delete(response).where(response.c.item_id == row.id))
-            self.connection.execute(insert(response), _response_rows(row.id, one))
+            insert_many(self.connection, response, _response_rows(row.id, one))
+        if one.gold is not None:
+            known = {"expected": one.gold, "explanation": one.explanation}
+            self.connection.execute(update(gold).where(gold.c.item_id == row.id).values(**known))
+        for agent in one.suggestions:
+            old = (suggestion.c.item_id == row.id) & (suggestion.c.agent == agent)
+            self.connection.execute(delete(suggestion).where(old))
+        insert_many(self.connection, suggestion, _suggestion_rows(row.id, one))
         if row.kind == "normal" and row.state != "void":
             whole = {**values, "id": row.id, "position": row.position, "kind": row.kind}
             resize(self.connection, self.project, whole)
@@ -200,14 +208,15 @@ class _Adder:
 
 def _item_row(found: Project, name: str, one: NewItem) -> dict[str, Any]:
     kind = "normal" if one.gold is None else "training" if found.settings.gold == "training" else "gold"
+    content = one.content()
     return {
         "project_id": found.id,
         "external_id": name,
-        "prompt": turns(one.prompt),
+        "prompt": content[0],
         "context": one.context or None,
         "meta": one.meta or None,
-        "group_key": digest(turns(one.prompt)),
-        "content_hash": digest(one.content()),
+        "group_key": digest(content[0]),
+        "content_hash": digest(content),
         "kind": kind,
         "priority": one.priority,
         "overlap": one.overlap,
@@ -221,6 +230,11 @@ def _response_rows(item_id: int, one: NewItem) -> list[dict[str, Any]]:
         {"item_id": item_id, "key": key, "content": turns(r.messages), "source": r.source, "meta": r.meta or None}
         for key, r in zip(response_keys(len(one.responses)), one.responses, strict=True)
     ]
+
+
+def _suggestion_rows(item_id: int, one: NewItem) -> list[dict[str, Any]]:
+    about = {"item_id": item_id, "score": None, "at": now()}
+    return [{**about, "agent": agent, "value": value} for agent, value in one.suggestions.items()]
 
 
 def response_counts(connection: Connection, project_id: int) -> set[int]:

@@ -197,6 +197,11 @@ def check(questions: Questions, keys: Sequence[str], value: Mapping[str, Any]) -
     return verdict
 
 
+def competition_ranks(values: Mapping[str, float]) -> dict[str, int]:
+    """1 for the lowest, and for each other one more than there are lower ones; equal ones share a rank."""
+    return {name: 1 + sum(other < value for other in values.values()) for name, value in values.items()}
+
+
 def _preference(question: Preference, keys: Sequence[str], said: Any) -> str | None:
     if not isinstance(said, dict) or not {"winner"} <= set(said) <= {"winner", "outcome", "strength"}:
         return "must be {winner, outcome, strength}"
@@ -221,7 +226,7 @@ def _ranking(question: Ranking, keys: Sequence[str], said: Any) -> str | None:
         return "must give every response a rank"
     if any(not _is_grade(rank, 1, len(keys)) for rank in ranks.values()):
         return f"ranks must be 1 to {len(keys)}"
-    if any(rank != 1 + sum(other < rank for other in ranks.values()) for rank in ranks.values()):
+    if ranks != competition_ranks(ranks):
         return "ranks must be competition ranks: one more than the number of better responses"
     if not question.ties and len(set(ranks.values())) < len(keys):
         return "no two responses may share a rank"

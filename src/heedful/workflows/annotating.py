@@ -25,6 +25,7 @@ from heedful.scorers.identity import identity_of
 from heedful.training.progress import duration
 from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.annotate_shards import Done, Shard, annotate
+from heedful.workflows.begun import begin
 from heedful.workflows.fan_out import ENGINES, Engine, fan_out
 
 SHARD_CHARACTERS = 1 << 20
@@ -165,20 +166,7 @@ def _begin(asked: Annotation) -> Path:
         "format": asked.format,
         "shard_characters": asked.shard_characters,
     }
-    path = books / REQUEST
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if differing := [key for key, value in request.items() if before.get(key) != value]:
-            key = differing[0]
-            raise UserError(
-                f"{asked.out} was begun with {key}={before.get(key)}, not {key}={request[key]}; name another folder "
-                "with out=, or delete that one."
-            )
-        return books
-    if asked.out.exists() and any(asked.out.iterdir()):
-        raise UserError(f"{asked.out} holds other files; name an empty folder with out=.")
-    with replacing(path) as aside:
-        aside.write_text(json.dumps(request, indent=1), encoding="utf-8")
+    begin(asked.out, request, books / REQUEST)
     return books
 
 

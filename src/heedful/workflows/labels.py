@@ -17,6 +17,7 @@ from heedful.labelling.exporting import Asked, export, write
 from heedful.labelling.items import responses_of
 from heedful.labelling.new_items import messages_of
 from heedful.labelling.projects import get_project
+from heedful.labelling.questions import competition_ranks
 from heedful.labelling.slots import set_priorities
 from heedful.labelling.tables import item, suggestion
 from heedful.scorers import Scorer
@@ -122,7 +123,7 @@ def suggest(db: Database, slug: str, scorer: Scorer, name: str, *, echo: Echo = 
     for row, given in zip(rows, scores, strict=True):
         keys = [one.key for one in responses[row.id]]
         ordered = sorted(zip(given, keys, strict=True), key=lambda pair: -pair[0])
-        ranks = {key: 1 + sum(other > score for other in given) for score, key in ordered}
+        ranks = competition_ranks({key: -score for score, key in ordered})
         said: dict[str, Any] = {"scores": dict(zip(keys, given, strict=True))}
         sure = 1.0
         if len(ordered) > 1:

@@ -8,23 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heedful.evaluation.text_metrics import expected_max
+
 
 def expected_worst_of(scores: Sequence[float], k: int, *, lower_is_better: bool) -> float:
-    """The expected worst of k scores drawn without replacement from all n: Σ_i x_(i) C(i-1, k-1) / C(n, k).
-
-    x_(i) is the i-th score from the best to the worst.  Exact, over all subsets; NaN if there are fewer than k scores.
-    (Korbak et al. 2023, arXiv:2302.08582, average the worst of disjoint groups of 25.)
-    """
-    n = len(scores)
-    if n < k:
-        return math.nan
-    best_first = sorted(scores, reverse=not lower_is_better)
-    # C(i-1, k-1)/C(n, k) from its last value k/n downwards: the binomials themselves overflow.
-    weight, total = k / n, 0.0
-    for i in range(n, k - 1, -1):
-        total += weight * best_first[i - 1]
-        weight *= (i - k) / (i - 1) if i > 1 else 0.0
-    return total
+    """The expected worst of k scores drawn without replacement from all; NaN if there are fewer (`expected_max`)."""
+    sign = 1 if lower_is_better else -1
+    worst = expected_max([sign * score for score in scores], k)
+    return math.nan if worst is None else sign * worst
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from heedful.evaluation.redteam import (
     parse_candidates,
     round_metrics,
 )
-from heedful.evaluation.scenarios import Beginnings, banned_ids, read_prompts
+from heedful.evaluation.scenarios import Beginnings, banned_ids, check_prefix, read_prompts
 from heedful.examples.io import replacing, unwritable
 from heedful.models import load_policy
 from heedful.models.folders import resolve, weight_files
@@ -33,6 +33,7 @@ from heedful.scorers.documents import Judgement, judge_documents
 from heedful.tokens.templates import Template
 from heedful.training.world import choose_device
 from heedful.types import TEXT, Echo, Message, UserError
+from heedful.workflows.begun import begin
 
 CONFIG, STATE, ROUNDS, WORST = "config.json", "state.json", "rounds.jsonl", "worst_prompts.jsonl"
 Attack = Callable[[str, int], list[str]]
@@ -47,7 +48,7 @@ def redteam(model: str, config: RedTeamConfig, *, dry_run: bool = False, echo: E
     """
     weight_files(resolve(model))
     attack_with = parse_endpoint(config.attacker) if is_endpoint(config.attacker) else resolve(config.attacker)
-    first = read_prompts(config.pool or f"phf/prompts/{config.task}")[: config.pool_size]
+    first = read_prompts(config.pool or f"phf/prompts/{config.task}", "pool")[: config.pool_size]
     instruction = _instruction(config)
     if (there := unwritable(config.out / STATE)) is not None or config.out.is_file():
         raise UserError(f"out={config.out} cannot be written, because of {there or config.out}; name another folder.")
@@ -115,6 +116,7 @@ class Target:
         loaded = load_policy(model, device=choose_device(config.device))
         self.model, self.template = loaded.model, Template.load(loaded.tokenizer, None)
         self.banned = banned_ids(self.template, config.banned)
+        check_prefix(self.template, config.prefix)
 
     def judged(self, prompt: str, born: int) -> Candidate:
         """The prompt with the mean score of its samples, and its own.  What cannot be judged does not count."""
@@ -175,22 +177,9 @@ def _attacker(config: RedTeamConfig, who: Any) -> Attack:
 def _begin(model: str, config: RedTeamConfig) -> tuple[list[list[Candidate]], list[dict[str, Any]]]:
     """Pools and rounds so far.  Raises UserError where another attack was begun."""
     asked = {"model": model, **config.model_dump(mode="json", exclude={"out"})}
-    path = config.out / CONFIG
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if differing := [key for key in asked if before.get(key) != asked[key]]:
-            key = differing[0]
-            raise UserError(
-                f"{config.out} was begun with {key}={before.get(key)}, not {key}={asked[key]}; name another out=."
-            )
-        if (config.out / STATE).exists():
-            state = json.loads((config.out / STATE).read_text(encoding="utf-8"))
-            return [[Candidate(**c) for c in pool] for pool in state["pools"]], state["rounds"]
-        return [], []
-    if config.out.exists() and any(config.out.iterdir()):
-        raise UserError(f"{config.out} holds other files; name an empty folder with out=.")
-    with replacing(path) as aside:
-        aside.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+    if begin(config.out, asked, config.out / CONFIG) and (config.out / STATE).exists():
+        state = json.loads((config.out / STATE).read_text(encoding="utf-8"))
+        return [[Candidate(**c) for c in pool] for pool in state["pools"]], state["rounds"]
     return [], []
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from heedful.labelling.consensus import Decided
 from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys
 from heedful.labelling.projects import Project
-from heedful.labelling.questions import SEVERITIES, Value
+from heedful.labelling.questions import SEVERITIES, Value, competition_ranks
 from heedful.types import TEXT, Message, UserError
 
 Row = dict[str, Any]
@@ -206,7 +206,7 @@ def ranks_of(said: Sequence[Any]) -> dict[str, int]:
         given = {str(one["value"]): one.get("rank", place) for place, one in enumerate(said, start=1)}
     else:
         given = {str(name): place for place, name in enumerate(said, start=1)}
-    return {name: 1 + sum(other < rank for other in given.values()) for name, rank in given.items()}
+    return competition_ranks(given)
 
 
 def item_of(origin: str, row: Row, warn: Callable[[str], None] = lambda line: None) -> NewItem:

@@ -11,32 +11,34 @@ from heedful.labelling.consensus import Decided
 from heedful.labelling.formats.argilla import PROMPTS, RESPONSES, ranks_of
 from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys
 from heedful.labelling.projects import Project
-from heedful.labelling.questions import SEVERITIES, Value
+from heedful.labelling.questions import SEVERITIES, Dimension, Questions, Value
 from heedful.types import Message, UserError
 
 Row = dict[str, Any]
 
 
-def rows(items: Sequence[Decided]) -> list[Row]:
-    """Tasks."""
-    return [_row(one) for one in items]
+def rows(found: Project, items: Sequence[Decided]) -> list[Row]:
+    """Tasks, as `config` shows them."""
+    return [_row(found.questions, one) for one in items]
 
 
-def _row(one: Decided) -> Row:
-    """One task.  The numbers of users are those of their names in alphabetical order within the task."""
-    data = {"prompt": _plain(one.prompt)} | {r.key: _plain(r.content) for r in one.responses}
+def _row(questions: Questions, one: Decided) -> Row:
+    data: Row = {"prompt": _plain(one.prompt)} | {r.key: _plain(r.content) for r in one.responses}
+    if questions.ranking is not None:
+        data["responses"] = [{"id": r.key, "body": data[r.key]} for r in one.responses]
     annotations = []
     for number, answer in enumerate(one.answers, start=1):
         about: Row = {"id": number, "completed_by": {"email": answer.labeller}, "was_cancelled": False}
         about["ground_truth"] = False
         if answer.wall_ms is not None:
             about["lead_time"] = answer.wall_ms / 1000
-        annotations.append({**about, "result": _results(answer.value, one.keys)})
+        annotations.append({**about, "result": _results(questions, answer.value, one.keys)})
     return {"id": one.external_id, "data": data, "meta": {"group": one.group}, "annotations": annotations}
 
 
-def _results(value: Value, keys: Sequence[str]) -> list[Row]:
+def _results(questions: Questions, value: Value, keys: Sequence[str]) -> list[Row]:
     results: list[Row] = []
+    scales = questions.rating.dimensions if questions.rating is not None else {}
 
     def add(name: str, to: str, kind: str, said: Row) -> None:
         results.append({"from_name": name, "to_name": to, "type": kind, "value": said})
@@ -60,7 +62,8 @@ def _results(value: Value, keys: Sequence[str]) -> list[Row]:
                                                           for rank in sorted(set(ranks.values()))}})  # fmt: skip
     for key, grades in value.get("rating", {}).items():
         for name, grade in grades.items():
-            add(f"rating-{name}-{key}", key, "rating", {"rating": grade})
+            kind = "rating" if name not in scales or _has_stars(scales[name]) else "number"
+            add(f"rating-{name}-{key}", key, kind, {kind: grade})
     for key, up in value.get("thumbs", {}).items():
         add(f"thumbs-{key}", key, "choices", {"choices": ["up" if up else "down"]})
     for key, judged in value.get("safety", {}).items():
@@ -76,6 +79,11 @@ def _results(value: Value, keys: Sequence[str]) -> list[Row]:
     if "confidence" in value:
         add("confidence", "prompt", "rating", {"rating": value["confidence"]})
     return results
+
+
+def _has_stars(scale: Dimension) -> bool:
+    """Whether grades are stars, which begin at one, and none is a nought; else they are numbers."""
+    return scale.low in (0, 1)
 
 
 def files(found: Project, items: Sequence[Decided]) -> dict[str, str]:
@@ -98,16 +106,23 @@ def config(found: Project, keys: Sequence[str] = ("r0", "r1")) -> str:
         if asked.preference.strength > 1:
             lines.append(f'<Rating name="strength" toName="prompt" maxRating="{asked.preference.strength}"/>')
     if asked.ranking is not None:
-        lines.append('<List name="responses" value="$responses"/><Ranker name="ranking" toName="responses"/>')
+        lines.append('<List name="responses" value="$responses"/>')
+        buckets = "".join(f'<Bucket name="rank {rank}" title="{rank}"/>' for rank in range(1, len(keys) + 1))
+        lines.append(f'<Ranker name="ranking" toName="responses">{buckets}</Ranker>')
     for key in keys:
         for name, scale in (asked.rating.dimensions if asked.rating else {}).items():
-            lines.append(f'<Rating name="rating-{name}-{key}" toName="{key}" maxRating="{scale.high}"/>')
+            about = f'name={quoteattr(f"rating-{name}-{key}")} toName="{key}"'
+            if _has_stars(scale):
+                lines.append(f'<Rating {about} maxRating="{scale.high}"/>')
+            else:
+                lines.append(f'<Number {about} min="{scale.low}" max="{scale.high}"/>')
         if asked.thumbs is not None:
             choices(f"thumbs-{key}", key, ["up", "down"])
         if asked.safety is not None:
             choices(f"safe-{key}", key, ["safe", "unsafe"])
             choices(f"harms-{key}", key, asked.safety.harms, "multiple")
-            choices(f"severity-{key}", key, SEVERITIES)
+            if asked.safety.severity:
+                choices(f"severity-{key}", key, SEVERITIES)
     if asked.safety is not None and asked.safety.safer:
         choices("safer", "prompt", [*keys, "tie"])
     if asked.rationale is not None:
@@ -165,9 +180,9 @@ def _value(results: Sequence[Row], keys: Mapping[str, str]) -> Value:
             value.setdefault("preference", {})["strength"] = said["rating"]
         elif kind == "rating" and name == "confidence":
             value["confidence"] = said["rating"]
-        elif kind == "rating" and key is not None:
+        elif kind in ("rating", "number") and key is not None:
             known = re.fullmatch(r"rating-(.+)-r\d+", name)
-            value.setdefault("rating", {}).setdefault(key, {})[known[1] if known else name] = said["rating"]
+            value.setdefault("rating", {}).setdefault(key, {})[known[1] if known else name] = said[kind]
         elif kind == "choices":
             _choice(value, name, key, list(said.get("choices") or []), keys)
         elif kind == "textarea" and name == "rationale":

@@ -16,7 +16,6 @@ Row = dict[str, Any]
 
 TIED = "a tie"
 BAD = "both responses are bad"
-UNDECIDED = "the votes are tied"
 UNANSWERED = "nobody answered this question"
 BARE = "only some of its responses were decided"
 

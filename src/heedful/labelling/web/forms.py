@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.datastructures import FormData
 
-from heedful.labelling.questions import OUTCOMES, Questions, Value
+from heedful.labelling.questions import OUTCOMES, Questions, Value, competition_ranks
 
 
 def answer_of(questions: Questions, keys: Sequence[str], form: FormData) -> Value:
@@ -27,7 +27,7 @@ def answer_of(questions: Questions, keys: Sequence[str], form: FormData) -> Valu
         given = {key: _number(form, f"rank:{key}") for key in keys}
         if any(rank is not None for rank in given.values()):
             ranks = {key: rank if rank is not None else len(keys) for key, rank in given.items()}
-            value["ranking"] = {"ranks": {k: 1 + sum(other < r for other in ranks.values()) for k, r in ranks.items()}}
+            value["ranking"] = {"ranks": competition_ranks(ranks)}
             if any(rank is None for rank in given.values()):
                 del value["ranking"]
     if questions.rating is not None:

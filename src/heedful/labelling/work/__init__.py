@@ -9,7 +9,7 @@ Refused, SKIP_REASONS, FLAG_KINDS               what is not allowed, and reasons
 from __future__ import annotations
 
 from heedful.labelling.work.answers import Submitted, mine, revise, submit
-from heedful.labelling.work.claims import Progress, Shown, Task, claim, progress, shuffled
+from heedful.labelling.work.claims import Progress, Shown, Task, claim, progress
 from heedful.labelling.work.held import flag_task, heartbeat, save_draft, skip_task
 from heedful.labelling.work.refused import FLAG_KINDS, SKIP_REASONS, Refused
 
@@ -28,7 +28,6 @@ __all__ = [
     "progress",
     "revise",
     "save_draft",
-    "shuffled",
     "skip_task",
     "submit",
 ]

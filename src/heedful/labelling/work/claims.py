@@ -186,14 +186,14 @@ def _lease(
     token = before.get("lease_token") or secrets.token_urlsafe(18)
     until = moment + found.settings.lease_s
     responses = responses_of(connection, [before["item_id"]])[before["item_id"]]
-    order = before["order"] or shuffled([one.key for one in responses], found, account, before["item_id"])
+    order = before["order"] or _shuffled([one.key for one in responses], found, account, before["item_id"])
     values: dict[str, Any] = {"state": "leased", "user_id": account.id, "lease_token": token, "lease_until": until}
     values |= {"order": order, "served_at": before.get("served_at") or moment}
     connection.execute(LEASE, {**values, "which": slot_id})
     return _task(connection, found, account, {**before, **values}, responses)
 
 
-def shuffled(keys: Sequence[str], found: Project, account: Account, item_id: int) -> list[str]:
+def _shuffled(keys: Sequence[str], found: Project, account: Account, item_id: int) -> list[str]:
     """The responses' order for a person and item, the same whenever it is shown again."""
     order = list(keys)
     if found.settings.shuffle:

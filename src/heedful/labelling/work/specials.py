@@ -31,7 +31,7 @@ def special(connection: Connection, found: Project, account: Account, me: Any) -
     if number < settings.gold_rate:
         return _unseen_gold(connection, found, account, draw)
     if number < settings.gold_rate + settings.repeat_rate:
-        return _repetition(connection, found, account, me, draw)
+        return _repetition(connection, found, account, draw)
     return None
 
 
@@ -54,9 +54,7 @@ def _unseen_gold(
     return _slot_of_ones_own(connection, found, {**draw.choice(left)}) if left else None
 
 
-def _repetition(
-    connection: Connection, found: Project, account: Account, me: Any, draw: random.Random
-) -> dict[str, Any] | None:
+def _repetition(connection: Connection, found: Project, account: Account, draw: random.Random) -> dict[str, Any] | None:
     """An item that this person answered long enough ago, as an item of its own that repeats it."""
     mine = (annotation.c.user_id == account.id) & (annotation.c.project_id == found.id)
     again = select(item.c.repeat_of).join(slot, slot.c.item_id == item.c.id)
