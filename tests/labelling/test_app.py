@@ -139,6 +139,8 @@ class TestWhoMayWhat:
         ("GET", "/p/p/dashboard", None, (303, 404, 403, 403, 200)),
         ("GET", "/p/p/settings", None, (303, 404, 403, 403, 200)),
         ("GET", "/p/p/data", None, (303, 404, 403, 403, 200)),
+        ("GET", "/p/p/items", None, (303, 404, 403, 403, 200)),
+        ("GET", "/p/p/items/none", None, (303, 404, 403, 403, 404)),
         ("GET", "/users", None, (303, 403, 403, 403, 403)),
     ]
 
@@ -338,6 +340,46 @@ def test_the_pages_for_managers(sqlite, server):
     assert server.get("/users").status_code == server.get("/account").status_code == 200
     secret = server.post("/account/tokens", data={"csrf": csrf, "name": "x", "scope": ["read"]}).text
     assert re.search(r"heed_[\w-]{30,}", secret)
+
+
+def test_a_manager_sees_what_happened_to_an_item(sqlite, server):
+    known = pair(100, gold={"preference": {"winner": "r0"}}, suggestions={"model": {"scores": {"r0": 0.5}}})
+    make_project(sqlite, new_items=[*(pair(number) for number in range(60)), known], overlap=2)
+    answered(sqlite, "ann", [better("r0"), better("r1")])
+    ann = Account(person_id(sqlite, "ann"), "ann", "ann", "annotator")
+    with sqlite.read() as connection:
+        given = work.mine(connection, ann, "p")[0]
+    work.revise(sqlite, ann, given["annotation"], better(None), "second thoughts")
+    answered(sqlite, "bob", [None])
+    csrf = log_in(sqlite, server, person(sqlite, "boss", "admin"))
+    listed = server.get("/p/p/items").text
+    assert "61 items" in listed
+    assert "page 1 of 2" in listed
+    assert "page 2 of 2" in server.get("/p/p/items?page=1").text
+    assert "i100" in server.get("/p/p/items?page=1").text
+    assert "There are none" in server.get("/p/p/items?text=%25").text
+    changed = re.search(r'/p/p/items/(\w+)">i1</a>', server.get("/p/p/items?text=i1").text)
+    first = re.search(r'/p/p/items/(\w+)">i0</a>', listed)
+    last = re.search(r'/p/p/items/(\w+)">i100</a>', server.get("/p/p/items?text=i100&state=open").text)
+    assert changed
+    assert first
+    assert last
+    page = server.get(f"/p/p/items/{changed[1]}").text
+    assert "B is better <small>changed later</small>" in page
+    assert "tie <small>changed 1 ×</small>" in page
+    assert "model-yes" in page
+    assert "bob, " in server.get(f"/p/p/items/{first[1]}").text
+    page = server.get(f"/p/p/items/{last[1]}").text
+    assert "A is better" in page
+    assert "scores" in page
+    assert server.post(f"/p/p/items/{first[1]}/void", data={"csrf": csrf}).status_code == 303
+    assert "i0" in server.get("/p/p/items?state=void").text
+    assert "Take out" not in server.get(f"/p/p/items/{first[1]}").text
+
+
+def person_id(db: Database, name: str) -> int:
+    with db.read() as connection:
+        return accounts.find_user(connection, name)
 
 
 class TestRememberedStatistics:

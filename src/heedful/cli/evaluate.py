@@ -25,7 +25,8 @@ def evaluate(
     """Sample from a model in scenarios, score the samples, and measure its distance to a reference model.
 
     What is asked stands under `watch`, as in a run's settings: watch.scorer, watch.scenarios, watch.kl.
-    Settings beside it are seed, device and cache_dir.
+    Settings beside it are seed, device and cache_dir.  What a recipe looks at must lie here: its first lines, as heed
+    recipes NAME prints them, say how its prompts are made.
 
     Examples:
 

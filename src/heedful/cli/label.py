@@ -285,7 +285,8 @@ def agreement(
     json_: Annotated[bool, Parameter(name="--json", help="as JSON", negative="")] = False,
     db: Db = None,
 ) -> None:
-    """Say how far labellers agree: raw, Krippendorff's α with its interval, Fleiss' and Cohen's κ.
+    """Say how far labellers agree: raw, Krippendorff's α with its interval, Fleiss' and Cohen's κ, and
+    of rankings Kendall's τ-b.
 
     Example:
 
@@ -302,7 +303,7 @@ def agreement(
         print(f"{slug}: nobody has answered yet.")
     for question, row in table.items():
         print(f"{question} ({row['labels']:,} labels, {row['level']})")
-        for name in ("raw", "krippendorff_alpha", "fleiss_kappa", "cohen_kappa"):
+        for name in ("raw", "krippendorff_alpha", "fleiss_kappa", "cohen_kappa", "kendall_tau_b"):
             if name in row:
                 print(f"  {name.replace('_', ' ')}: {_estimate(row[name])}")
 

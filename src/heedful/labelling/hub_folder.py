@@ -99,12 +99,19 @@ def write_hub_folder(connection: Connection, slug: str, folder: Path, asked: Ask
 
 
 def push_hub_folder(folder: Path, name: str, *, private: bool = True) -> str:
-    """Push what `write_hub_folder` wrote to the hub as the data set `name`; its address.  Needs a login."""
+    """Push what `write_hub_folder` wrote to the hub as the data set `name`; its address.
+
+    Raises UserError, with the hub's reason, where that cannot be done: no login, no such organisation, no connection.
+    """
     from huggingface_hub import HfApi
 
     api = HfApi()
-    address = api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
-    api.upload_folder(repo_id=name, folder_path=folder, repo_type="dataset", commit_message="Labels")
+    try:
+        address = api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=folder, repo_type="dataset", commit_message="Labels")
+    except Exception as problem:  # of whatever library the hub's client speaks HTTP with
+        reason = " ".join(str(problem).split())[:300].rstrip(".")
+        raise UserError(f"{name} cannot be pushed, and stays in {folder}: {reason}.") from None
     return str(address)
 
 

@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from heedful import __version__
 from heedful.labelling.accounts import Limiter
 from heedful.labelling.database import Database
-from heedful.labelling.web import api, pages_entering, pages_labelling, pages_managing
+from heedful.labelling.web import api, pages_entering, pages_items, pages_labelling, pages_managing
 from heedful.labelling.web.callers import refusal
 from heedful.labelling.web.guard import Guard, account_of
 from heedful.labelling.web.remembered import Remembered
@@ -33,7 +33,7 @@ def create_app(db: Database) -> FastAPI:
     app.state.db, app.state.limiter, app.state.remembered = db, Limiter(), Remembered()
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.include_router(api.router)
-    for pages in (pages_entering, pages_labelling, pages_managing):
+    for pages in (pages_entering, pages_labelling, pages_managing, pages_items):
         app.include_router(pages.router)
     app.add_middleware(Guard)
     templates()

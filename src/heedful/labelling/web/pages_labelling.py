@@ -56,7 +56,7 @@ def _label(
     with db.read() as connection:
         progress = work.progress(connection, account, slug)
         member = projects.member_of(connection, account, found.id)
-    values = form_values(found, given if given is not None else (task.draft if task else None) or {})
+    values = form_values(given if given is not None else (task.draft if task else None) or {})
     return show(
         request,
         "label.html",
@@ -192,7 +192,7 @@ def _revise(
         task=task,
         why=None,
         progress=progress,
-        given=form_values(found, row.value),
+        given=form_values(row.value),
         problem=problem,
         feedback=None,
         client_key=secrets.token_hex(16),

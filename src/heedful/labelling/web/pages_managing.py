@@ -116,7 +116,7 @@ def _adjudicate(request: Request, slug: str, db: Database, account: Account, pro
         public=public,
         left=left,
         said=said,
-        given=form_values(found, {}),
+        given=form_values({}),
         problem=problem,
         categories=adjudicating.CATEGORIES,
         **choices(),

@@ -69,6 +69,7 @@ def templates() -> Environment:
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["clock"] = lambda at: f"{datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC"
+    environment.filters["moment"] = lambda at: f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
     for name in environment.list_templates():  # translated now, not while the first person waits
         environment.get_template(name)
     return environment

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from heedful.labelling.projects import Project
 from heedful.labelling.questions import SEVERITIES
 from heedful.labelling.web import render
 from heedful.labelling.work import FLAG_KINDS, SKIP_REASONS
@@ -15,7 +14,7 @@ def choices() -> dict[str, Any]:
     return {"severities": SEVERITIES, "skip_reasons": SKIP_REASONS, "flag_kinds": FLAG_KINDS}
 
 
-def form_values(found: Project, value: Mapping[str, Any]) -> dict[str, Any]:
+def form_values(value: Mapping[str, Any]) -> dict[str, Any]:
     """An answer as the form's fields: what is chosen in each."""
     fields: dict[str, Any] = {}
     preference = value.get("preference")
