@@ -41,26 +41,49 @@ def level_of(question: str) -> Level:
 
 def agreement_table(items: Sequence[Decided]) -> dict[str, Any]:
     """Of every question raw agreement, α with its interval, Fleiss' κ; of two labellers Cohen's κ."""
-    single: Single = defaultdict(list)
+    first: dict[tuple[int, ...], Decided] = {}
+    numbers: Counter[tuple[int, ...]] = Counter()
     for one in items:
-        for answer in one.answers:
-            for row in flat_rows(answer.value):
-                single[row["question"]].append(((one.id, row["response_key"]), answer.labeller, row["num"]))
-    units: dict[str, dict[Hashable, Counter[float]]] = {}
-    for name, rows in single.items():
-        units[name] = defaultdict(Counter)
-        for unit, _, label in rows:
-            units[name][unit][label] += 1
-    tables: dict[str, list[tuple[Mapping[float, int], int]]]
-    tables = {name: [(labels, 1) for labels in found.values()] for name, found in units.items()}
-    for name in [name for name in units if name.startswith("harm.")]:
-        judged = ((unit, labels.total()) for unit, labels in units["safe"].items())
-        tables[name] = [(_yes_and_no(units[name][unit].total(), times), 1) for unit, times in judged]
-    rankings = [
-        [[a.value["ranking"]["ranks"][key] for key in one.keys] for a in one.answers if "ranking" in a.value]
-        for one in items
-    ]
-    return _table(tables, single, rankings)
+        kinship = one.kinship
+        numbers[kinship] += 1
+        first.setdefault(kinship, one)
+    tables: dict[str, list[tuple[Mapping[float, int], int]]] = defaultdict(list)
+    rankings: list[list[list[float]]] = []
+    judged: list[tuple[dict[str, dict[str | None, Counter[float]]], int]] = []
+    for kinship, one in first.items():
+        number, units = numbers[kinship], _units(one)
+        for name in [name for name in units if not name.startswith("harm.")]:
+            tables[name] += [(labels, number) for labels in units[name].values()]
+        judged.append((units, number))
+        given = [answer.value["ranking"]["ranks"] for answer in one.answers if "ranking" in answer.value]
+        rankings += [[[ranks[key] for key in one.keys] for ranks in given]] * number
+    for name in {name for units, _ in judged for name in units if name.startswith("harm.")}:
+        tables[name] = [
+            (_yes_and_no(units[name][key].total(), labels.total()), number)
+            for units, number in judged
+            for key, labels in units["safe"].items()
+        ]
+    return _table(tables, _of_pair_in(items), rankings)
+
+
+def _units(one: Decided) -> dict[str, dict[str | None, Counter[float]]]:
+    """Question → response (or None) → how often each label was given."""
+    units: dict[str, dict[str | None, Counter[float]]] = defaultdict(lambda: defaultdict(Counter))
+    for answer in one.answers:
+        for row in flat_rows(answer.value):
+            units[row["question"]][row["response_key"]][row["num"]] += 1
+    return units
+
+
+def _of_pair_in(items: Sequence[Decided]) -> Single:
+    """Single labels, where exactly two people gave any: for Cohen's κ."""
+    single: Single = defaultdict(list)
+    if len({answer.labeller for one in items for answer in one.answers}) == 2:
+        for one in items:
+            for answer in one.answers:
+                for row in flat_rows(answer.value):
+                    single[row["question"]].append(((one.id, row["response_key"]), answer.labeller, row["num"]))
+    return single
 
 
 def agreement_in(connection: Connection, found: Project) -> dict[str, Any]:

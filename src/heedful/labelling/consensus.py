@@ -13,7 +13,8 @@ import numpy as np
 from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from heedful.labelling.aggregation import Outcome, majority, one_coin
-from heedful.labelling.items import BATCH, Stored, responses_of
+from heedful.labelling.database import stream
+from heedful.labelling.items import Stored, responses_in, responses_of
 from heedful.labelling.new_items import response_keys
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import OUTCOMES, Value, competition_ranks
@@ -72,6 +73,11 @@ class Decided:
         return self.responses[int(key[1:])]
 
     @property
+    def kinship(self) -> tuple[int, ...]:
+        """The same for items with the same answers, whoever gave them; answers alike are one object (`Parsed`)."""
+        return len(self.responses), *sorted([id(answer.value) for answer in self.answers])
+
+    @property
     def keys(self) -> list[str]:
         """The responses' names."""
         return response_keys(len(self.responses))
@@ -99,12 +105,12 @@ def gather(
     asked = select(*[item.c[name] for name in names]).where(*here)
     if item_ids is not None:
         asked = asked.where(item.c.id.in_(item_ids))
-    rows = connection.execute(asked.order_by(item.c.position, item.c.id)).all()
+    rows = list(stream(connection, asked.order_by(item.c.position, item.c.id)))
     answers = _answers(connection, found, as_of, without_paused, item_ids)
-    responses = responses_of(connection, [row[0] for row in rows])
+    responses = responses_of(connection, item_ids) if item_ids is not None else responses_in(connection, found.id)
     return [
         Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], answers.get(key, []))
-        for key, name, kind, state, prompt, context, meta, group in map(tuple, rows)
+        for key, name, kind, state, prompt, context, meta, group in rows
     ]
 
 
@@ -146,10 +152,8 @@ def _answers(
     answers: dict[int, list[Answer]] = defaultdict(list)
     names: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
     values = Parsed()
-    for block in connection.execution_options(yield_per=BATCH).execute(asked).partitions():
-        rows: Sequence[Sequence[Any]] = block
-        for item_id, user_id, text, wall_ms, at, version in rows:
-            answers[item_id].append(Answer(names[user_id], values[text], wall_ms, at, version))
+    for item_id, user_id, text, wall_ms, at, version in stream(connection, asked):
+        answers[item_id].append(Answer(names[user_id], values[text], wall_ms, at, version))
     return answers
 
 
@@ -192,10 +196,10 @@ def decide(
 
 def by_majority(items: Sequence[Decided]) -> None:
     """Strict majority of every categorical question, the median of strengths, the mean of grades and ranks."""
-    first: dict[tuple[int, ...], Decided] = {}  # of all items with the same answers, whoever gave them
+    first: dict[tuple[int, ...], Decided] = {}
     for one in items:
         one.method = MAJORITY
-        alike = first.setdefault((len(one.responses), *sorted([id(answer.value) for answer in one.answers])), one)
+        alike = first.setdefault(one.kinship, one)
         if alike is one:
             _decide_one(one)
         else:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, select
 
 from heedful.config.suggest import did_you_mean
 from heedful.examples.io import replacing, row_of
-from heedful.labelling.agreement_tables import agreement_in, agreement_table
+from heedful.labelling.agreement_tables import agreement_table
 from heedful.labelling.consensus import AGGREGATES, Aggregate, Decided, decide, gather
 from heedful.labelling.database import many_rows, now
 from heedful.labelling.events import CLI, Actor, record
@@ -135,7 +135,7 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
     else:
         groups = list(_made(found, kept, asked, reasons))
         if asked.format in ("trl", "kto"):
-            groups = _without_doubles(groups, reasons, doubled)
+            groups = _without_doubles(groups, asked, reasons, doubled)
     rows, held_out = _split(groups, asked.split)
     manifest = _manifest(connection, found, asked, items, groups, reasons)
     manifest["rows"] = {"train": len(rows), "held_out": len(held_out)}
@@ -187,13 +187,17 @@ def _harms(found: Project, kept: Sequence[Decided]) -> list[str]:
 
 
 def _without_doubles(
-    groups: Sequence[tuple[Decided, list[Row]]], reasons: Counter[str], doubled: Counter[str]
+    groups: Sequence[tuple[Decided, list[Row]]], asked: Asked, reasons: Counter[str], doubled: Counter[str]
 ) -> list[tuple[Decided, list[Row]]]:
     """A pair that stands there twice counts once; of pairs that contradict one another none is kept.
 
     reasons: counts items of which nothing is left.  doubled: counts rows that the others lost.
     """
-    identities = [[_identity(row) for row in rows] for _, rows in groups]
+    often = Counter(one.group for one, _ in groups)
+    is_told_apart = asked.shape.style == "explicit"  # by the prompts: other styles may write two of them alike
+    identities = [
+        [] if is_told_apart and often[one.group] == 1 else [_identity(row) for row in rows] for one, rows in groups
+    ]
     first: dict[bytes, bytes] = {}
     contradicted: set[bytes] = set()
     for both, way in chain.from_iterable(identities):
@@ -202,6 +206,9 @@ def _without_doubles(
     seen: set[bytes] = set()
     kept = []
     for (one, rows), named in zip(groups, identities, strict=True):
+        if not named:
+            kept.append((one, rows))
+            continue
         left, lost = [], Counter[str]()
         for row, (both, way) in zip(rows, named, strict=True):
             if both in contradicted:
@@ -267,14 +274,9 @@ def _manifest(
         "kept_aside": _kept_aside(connection, found, asked),
         "answers": sum(one.n for one in items),
         "labellers": len({answer.labeller for one in items for answer in one.answers}),
-        "agreement": agreement_table(items) if _is_partial(asked) else agreement_in(connection, found),
+        "agreement": agreement_table(items),
         "direction": _direction(asked),
     }
-
-
-def _is_partial(asked: Asked) -> bool:
-    """Whether the items are not what the statistics of the whole project speak of."""
-    return asked.as_of is not None or asked.without_paused or bool(asked.include)
 
 
 def _direction(asked: Asked) -> str | None:

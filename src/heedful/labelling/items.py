@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from heedful.labelling.database import Database, insert_many, many_rows, new_ids, now
+from heedful.labelling.database import Database, insert_many, many_rows, new_ids, now, stream
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.given import take_answers
 from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns
@@ -247,6 +248,16 @@ def response_counts(connection: Connection, project_id: int) -> set[int]:
         .subquery()
     )
     return set(connection.execute(select(each.c.num).distinct()).scalars())
+
+
+def responses_in(connection: Connection, project_id: int) -> dict[int, list[Stored]]:
+    """The responses of all items of a project, in the order of the data."""
+    found: dict[int, list[Stored]] = defaultdict(list)
+    columns = (response.c.item_id, *[response.c[name] for name in Stored._fields])
+    asked = select(*columns).join(item, item.c.id == response.c.item_id).where(item.c.project_id == project_id)
+    for item_id, *row in stream(connection, asked.order_by(response.c.item_id, response.c.id)):
+        found[item_id].append(Stored(*row))
+    return found
 
 
 def responses_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, list[Stored]]:
