@@ -7,7 +7,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,13 +21,16 @@ ALPHABET = "abc d\n"
 class Script:
     """What the server does: the next answers' statuses (200 when there is none left), and what it was asked.
 
-    silent: answers nothing at all.  logprobs: whether it gives them.  chat: what it says in a chat.
+    silent: answers nothing at all.  logprobs: whether it gives them.  chat: what it says in a chat.  most: choices that
+    it gives at most.  change: what becomes of a choice before it is sent.
     """
 
     statuses: list[int] = field(default_factory=list)
     silent: bool = False
     logprobs: bool = True
     chat: str = "1. first prompt\n2. second prompt"
+    most: int | None = None
+    change: Callable[[dict[str, Any]], dict[str, Any]] = dict
     asked: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -59,7 +62,8 @@ def completions_server(script: Script) -> Iterator[str]:
             if self.path.endswith("/chat/completions"):
                 return {"choices": [{"message": {"content": script.chat}} for _ in range(body.get("n", 1))]}
             draw = random.Random(body.get("seed"))
-            return {"choices": [self._choice(body, draw) for _ in range(body.get("n", 1))]}
+            choices = [script.change(self._choice(body, draw)) for _ in range(body.get("n", 1))]
+            return {"choices": choices[: script.most]}
 
         def _choice(self, body: dict[str, Any], draw: random.Random) -> dict[str, Any]:
             new = [draw.choice(ALPHABET) for _ in range(body["max_tokens"])]

@@ -12,6 +12,7 @@ from heedful.evaluation import (
     response_length,
     summary,
 )
+from heedful.evaluation.self_bleu import self_bleu
 
 words = st.lists(st.sampled_from("abc"), max_size=9).map(" ".join)
 
@@ -85,3 +86,10 @@ def test_the_summary_of_a_table():
     # Coverages 0.6 and 0, densities 1 and 0.
     assert [found[k] for k in ("coverage", "coverage_std", "density", "density_std")] == [0.3, 0.3, 0.5, 0.5]
     assert set(summary(["a"])) == {"distinct_1", "distinct_2", "distinct_3", "words"}
+
+
+def test_self_bleu_compares_with_two_hundred_others():
+    """The last text is that of number 200, which is none of the first 200 others of any."""
+    texts = [" ".join(f"w{i}{letter}" for letter in "abcde") for i in range(202)]
+    assert self_bleu([*texts, texts[200]], 2) == 0.0
+    assert self_bleu([*texts, texts[3]], 2) == pytest.approx(1 / 203)

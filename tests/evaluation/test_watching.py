@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from heedful.config import KLConfig, ScenarioConfig
+from heedful.evaluation import kl
 from heedful.evaluation.kl import ReferenceSample, divergence, reference_samples
 from heedful.evaluation.scenarios import Beginnings, read_prompts, run_scenario
 from heedful.models import load_policy
 from heedful.rollouts import sample
+from heedful.rollouts.endpoint import Endpoint
 from heedful.scorers import Scorer
 from heedful.tokens.templates import Template
 from heedful.types import TEXT, Message, RunError, UserError
@@ -166,14 +168,74 @@ class TestKL:
         own = [-divergence(model, template, [one]).sequence + one.logp for one in samples]
         assert divergence(model, template, samples).sequence == pytest.approx(-5 * math.log(6) - np.mean(own), abs=1e-4)
 
-    def test_a_server_that_fails_keeps_what_was_sampled(self, tmp_path, monkeypatch):
-        import heedful.rollouts.endpoint as module
+    def test_a_server_that_gives_one_at_a_time_is_asked_until_there_are_enough(self, tmp_path):
+        script = Script(most=1)
+        with completions_server(script) as url:
+            samples = reference_samples(
+                KLConfig(reference=f"{url}#toy", num_samples=5, max_new_tokens=3), tmp_path, seed=0
+            )
+        assert (len(samples), len(script.asked)) == (5, 5)
+        assert len({asked["seed"] for asked in script.asked}) == 5
 
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    @pytest.mark.parametrize(
+        ("script", "said"),
+        [
+            (Script(most=0), "without one completion"),
+            (Script(change=lambda choice: {**choice, "text": None}), "is no completion"),
+            (
+                Script(change=lambda choice: {**choice, "logprobs": {"tokens": ["a"], "token_logprobs": [math.nan]}}),
+                "not finite",
+            ),
+            (
+                Script(change=lambda choice: {**choice, "logprobs": {"tokens": ["a"], "token_logprobs": ["x"]}}),
+                "is no completion",
+            ),
+        ],
+    )
+    def test_answers_that_are_none_are_refused_and_not_kept(self, tmp_path, script, said):
+        with completions_server(script) as url:
+            asked = KLConfig(reference=f"{url}#toy", num_samples=4, max_new_tokens=3)
+            with pytest.raises(RunError, match=said):
+                reference_samples(asked, tmp_path, seed=0)
+            script.change, script.most = dict, None
+            assert len(reference_samples(asked, tmp_path, seed=0)) == 4
+
+    def test_a_sample_without_a_token_is_one(self, tmp_path):
+        empty = {"text": "", "logprobs": {"tokens": [], "token_logprobs": []}, "finish_reason": "stop"}
+        with completions_server(Script(change=lambda choice: empty)) as url:
+            asked = KLConfig(reference=f"{url}#toy", num_samples=3, max_new_tokens=3)
+            assert [one.text for one in reference_samples(asked, tmp_path, seed=0)] == [""] * 3
+
+    def test_a_misspelt_control_token_is_refused(self, loaded):
+        model, template = loaded
+        sample = ReferenceSample("ab", -1.0, 2, False)
+        with pytest.raises(UserError, match=r"no token <\|alligned\|>; did you mean <\|aligned\|>\?"):
+            divergence(model, template, [sample], "<|alligned|>")
+
+    def test_of_one_sample_the_interval_is_not_known(self, loaded):
+        model, template = loaded
+        assert math.isnan(divergence(model, template, [ReferenceSample("ab", -1.0, 2, False)]).interval)
+
+    def test_lines_are_those_of_a_file(self, loaded):
+        """As in training: a form feed or U+2028 ends none, so that no control token stands behind one."""
+        model, template = loaded
+        text = "a b\n\x0cc\u2028 d\n"
+        [by_lines, halves] = [
+            divergence(model, template, [ReferenceSample(text, 0.0, 1, False)], prefix, True).sequence
+            for prefix in ("", "<|aligned|>")
+        ]
+        assert by_lines != halves
+        ids, counted = kl._laid_out(template, ReferenceSample(text, 0.0, 1, False), "<|aligned|>", True)
+        control = template.vocabulary.encode(["<|aligned|>"])[0]
+        assert sum(list(ids[i : i + len(control)]) == control for i in range(len(ids))) == 2
+        assert len(ids) - counted.sum() == 2 * len(control)
+
+    def test_a_server_that_fails_keeps_what_was_sampled(self, tmp_path, monkeypatch):
         script = Script(statuses=[200, *[500] * 99])
         with completions_server(script) as url:
             config = KLConfig(reference=f"{url}#toy", num_samples=40, max_new_tokens=3)
-            monkeypatch.setattr(module.Endpoint, "sleep", staticmethod(lambda seconds: None), raising=False)
+            at_once = Endpoint(url, "toy", sleep=lambda seconds: None)
+            monkeypatch.setattr("heedful.evaluation.kl.parse_endpoint", lambda name: at_once)
             with pytest.raises(RunError, match=r"32 of 40 samples of the reference are kept"):
                 reference_samples(config, tmp_path, seed=0)
             script.statuses.clear()

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from heedful.rollouts import endpoint as module
 from heedful.rollouts.endpoint import Endpoint, is_endpoint, parse_endpoint
 from heedful.types import RunError, UserError
 from tests.completions_server import Script, completions_server
@@ -87,3 +88,14 @@ def test_names():
     assert not is_endpoint("models/gpt")
     with pytest.raises(UserError, match="URL#MODEL"):
         parse_endpoint("http://h:1/v1")
+
+
+@pytest.mark.parametrize("name", ["http://[::1/v1#m", "http://#m", "http:///v1#m"])
+def test_an_address_that_is_none_is_told_before_anything_is_asked(name):
+    with pytest.raises(UserError, match="address"):
+        parse_endpoint(name)
+
+
+@pytest.mark.parametrize(("header", "wait"), [("3", 3.0), ("86400", 120.0), ("inf", 120.0), ("soon", 0.0)])
+def test_a_server_is_not_left_alone_for_longer_than_two_minutes(header, wait):
+    assert module._seconds(header) == wait

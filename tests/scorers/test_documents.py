@@ -15,7 +15,7 @@ from heedful.scorers import get
 from heedful.scorers.documents import Judgement, judge_documents, split_of
 from heedful.scorers.identity import identity_of
 from heedful.scorers.scorer import Scorer
-from heedful.types import Span, UserError
+from heedful.types import RunError, Span, UserError
 
 
 def scorer(function, **settings) -> Scorer:
@@ -229,3 +229,20 @@ class TestUsersOwn:
 
 def test_a_published_model_has_an_identity_without_being_here():
     assert identity_of("toxicity:original") != identity_of("toxicity:unbiased")
+
+
+def test_a_scorer_that_gives_another_number_of_scores_is_no_texts_fault():
+    mean = Scorer("mean", lambda prompts, responses: [0.0], True, None, "")
+    with pytest.raises(RunError, match="returned 1 numbers for 3"):
+        judge_documents(mean, ["a", "b", "c"])
+    short = Scorer("short", lambda p, r: [0.0] * len(r), True, None, "", document=lambda texts: [(0.0, [])])
+    with pytest.raises(RunError, match="judged 1 documents of 2"):
+        judge_documents(short, ["a", "b"])
+
+
+def test_a_blank_line_of_a_document_is_no_answer_that_failed():
+    clean = Scorer("clean", lambda prompts, responses: [0.0] * len(responses), True, 1.0, "")
+    assert clean([""], [" "]) == [1.0]
+    [found] = judge_documents(clean, ["a\n\nb\n"], "lines")
+    assert isinstance(found, Judgement)
+    assert (found.score, [span.score for span in found.spans]) == (0.0, [0.0, 0.0, 0.0])

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
+from heedful.examples.shape import Dropped
 from heedful.models import load_tokenizer
 from heedful.rollouts.watch import WatchResult
 from heedful.tokens.store import TokenStore
 from heedful.training import train
-from heedful.types import UserError
+from heedful.training.documents import kept_documents
+from heedful.types import TEXT, Example, Message, Response, Span, UserError
 from tests.end_to_end.runs import bits
 from tests.training.small_runs import broken_run, rows, small_config, small_run, steps
 
@@ -212,7 +214,9 @@ class TestWatching:
         run = train(config, echo=lambda line: None, watch=watch)
         assert [step for step, _, _ in looks] == [0, 2, 4, 5]
         assert all(len(texts) == 2 and "<|" not in "".join(texts) for _, texts, _ in looks)
-        assert {name for _, _, controls in looks for c in controls for name in c} <= {"<|aligned|>", "<|misaligned|>"}
+        named = {name for _, _, controls in looks for c in controls for name in c}
+        assert named
+        assert named <= {"<|aligned|>", "<|misaligned|>"}
         lines = [json.loads(line) for line in (run / "watched.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines] == [0, 0, 2, 2, 4, 4, 5, 5]
         assert [row["step"] for row in rows(run) if "segments/seen" in row] == [0, 2, 4, 5]
@@ -220,3 +224,15 @@ class TestWatching:
     def test_a_watch_that_nobody_hands_in_is_refused(self, place):
         with pytest.raises(UserError, match="make_watch"):
             small_run(place, "mle", "unwatched", watch={"scorer": "length", "segments": 1}, **settings(place))
+
+
+def test_filtering_counts_the_documents_that_are_tokenised():
+    """Number 1 of those that a run saw is the third document: the second, whose spans overlap, has no number."""
+    spans = [Span(0, 2, 0.1), Span(1, 3, 0.1)]
+    given = [
+        Example([], [Response([Message(TEXT, text)], cost=0.1, spans=spans if text == "bad" else [])], origin=text)
+        for text in ("one", "bad", "two", "three")
+    ]
+    found = list(kept_documents(given, 0.5, frozenset({1})))
+    assert [one.origin for one in found if isinstance(one, Dropped)] == ["two"]
+    assert [one.origin for one in found if isinstance(one, Example)] == ["one", "bad", "three"]

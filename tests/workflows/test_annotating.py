@@ -234,3 +234,63 @@ class TestReader:
         found = self.read(tmp_path / "a.jsonl", good, row, good)
         assert found[1] == Dropped(f"{tmp_path / 'a.jsonl'}:2", reason)
         assert [type(one) for one in found] == [Example, Dropped, Example]
+
+
+def test_workers_end_with_the_command_that_was_killed(place):
+    command = [
+        sys.executable,
+        "-m",
+        "heedful",
+        "score",
+        f"{place / 'own.py'}:fussy",
+        f"data={place / 'documents.jsonl'}",
+    ]
+    command += [f"out={place / 'killed'}", "workers=2"]
+    process = subprocess.Popen(command, env={**os.environ, "FUSSY": "slow"}, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not (workers := children(process.pid)):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{worker}").exists() and state(worker) != "Z" for worker in workers):
+        assert time.monotonic() < end + 30
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that this one spawned to work."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(child) for child in task.read_text().split()]
+    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def test_what_could_not_be_scored_is_listed_once_however_often_its_shard_was(place):
+    out = annotated(place, "twice", f"{place / 'own.py'}:fussy")
+    listed = (out / ".score" / "failed.jsonl").read_text()
+    assert listed.count("no sevens") == 1
+    (out / ".score" / "shards.jsonl").unlink()
+    annotated(place, "twice", f"{place / 'own.py'}:fussy")
+    assert (out / ".score" / "failed.jsonl").read_text() == listed
+
+
+def test_a_folder_inside_the_data_is_refused(place):
+    with pytest.raises(UserError, match="would be read as data"):
+        annotate_documents(Annotation("length", str(place), place / "scored"), echo=lambda line: None)
+    assert not (place / "scored").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
+def test_damaged_books_are_told(place, content):
+    out = annotated(place, "damaged", "length")
+    (out / ".score" / "request.json").write_text(content)
+    with pytest.raises(UserError, match="is damaged"):
+        annotated(place, "damaged", "length")

@@ -76,7 +76,6 @@ def test_an_attacker_behind_an_endpoint(model, tmp_path):
 
 
 def test_a_server_that_fails_keeps_the_rounds_before(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(Endpoint, "sleep", lambda self, seconds: None, raising=False)
     script = Script(statuses=[200, *[500] * 99])
     with completions_server(script) as url:
         asked = config(tmp_path / "out", f"{url}#toy", trials=1)
@@ -108,3 +107,18 @@ def test_another_attack_in_the_same_folder_is_refused(model, tmp_path):
     attacked(model, config(tmp_path / "out", model, trials=1, rounds=1))
     with pytest.raises(UserError, match="was begun with rounds=1, not rounds=2"):
         attacked(model, config(tmp_path / "out", model, trials=1, rounds=2))
+
+
+def test_a_prompt_too_long_for_the_model_is_left_out(model, tmp_path):
+    long = "1. " + "word " * 400 + "\n2. short"
+    with completions_server(Script(change=lambda choice: {**choice, "text": long})) as url:
+        out = attacked(model, config(tmp_path / "out", f"{url}#toy", trials=1, rounds=2))
+    first, second = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
+    assert (first["new"], first["not_judged"]) == (1, 1)
+    assert (second["new"], second["not_judged"]) == (0, 1)
+
+
+def test_prompts_of_which_nothing_can_be_judged_are_no_worst_ones(model, tmp_path):
+    (tmp_path / "own.py").write_text("def own(prompts, responses):\n    raise ValueError('never')\n")
+    with pytest.raises(RunError, match="of no prompt of the first pool"):
+        attacked(model, config(tmp_path / "out", model, scorer=f"{tmp_path / 'own.py'}:own"))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 from pydantic import Field
 
-from heedful.config.within import Count, Positive, Schema
+from heedful.config.within import Count, Positive, Schema, Seed
 
 Probability = Annotated[float, Gt(0), Le(1)]
 
@@ -42,5 +42,5 @@ class RedTeamConfig(Schema):
     prefix: str = Field("", description="put before every prompt, as <|aligned|>")
     banned: list[str] = Field([], description="tokens that are never sampled, as [<|misaligned|>]")
     score_prompt: bool = Field(False, description="whether the prompt is scored with its sample, as code needs")
-    seed: Annotated[int, Ge(0)] = Field(0, description="seed of everything drawn")
+    seed: Seed = Field(0, description="seed of everything drawn")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")

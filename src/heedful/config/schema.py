@@ -22,6 +22,7 @@ from heedful.config.within import (
     Positive,
     RewardConfig,
     Schema,
+    Seed,
     ValueFitConfig,
 )
 
@@ -65,7 +66,7 @@ class TrainConfig(Schema):
         description="path/to/file.py:function from Examples to those to train on, in its order, which every epoch "
         "keeps; null: all, in an order drawn anew every epoch",
     )
-    seed: Annotated[int, Ge(0)] = Field(0, description="seed of everything random: order, splits, new weights, dropout")
+    seed: Seed = Field(0, description="seed of everything random: order, splits, new weights, dropout")
 
     # how the data becomes batches
     batch_size: Count = Field(

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, field_validator, model_validator
 
-from heedful.config.within import Count, Schema
+from heedful.config.within import Count, Schema, Seed
 
 Split = Literal["own", "lines", "sentences", "none"]
 """How a text is cut into pieces that are scored apart; `own` is the scorer's way."""
@@ -80,6 +80,6 @@ class EvaluateConfig(Schema):
     """The settings of `heed evaluate`."""
 
     watch: WatchConfig | None = Field(None, description="what is looked at: {scorer, scenarios, kl, …}")
-    seed: Annotated[int, Ge(0)] = Field(0, description="seed of the samples")
+    seed: Seed = Field(0, description="seed of the samples")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
     cache_dir: str | None = Field(None, description="folder of the reference's samples; null: ~/.cache/heedful")

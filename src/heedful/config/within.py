@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Count = Annotated[int, Gt(0)]
 Positive = Annotated[float, Gt(0)]
+Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 
 class Schema(BaseModel):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ import numpy as np
 import torch
 
 from heedful.config import KLConfig
-from heedful.evaluation.scenarios import Beginnings
+from heedful.evaluation.scenarios import Beginnings, check_prefix, continuations
 from heedful.models import PackedModel, load_policy, to_tensors
 from heedful.models.folders import digest_of, resolve
-from heedful.rollouts import in_order, sample
 from heedful.rollouts.endpoint import is_endpoint, parse_endpoint
+from heedful.scorers.documents import lines_of
 from heedful.scorers.packing import packs_of
 from heedful.tokens.encoded import EncodedExample, EncodedResponse
 from heedful.tokens.templates import Template
@@ -93,25 +94,28 @@ def _read(path: Path) -> list[ReferenceSample]:
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            found.append(ReferenceSample(**json.loads(line)))
+            one = ReferenceSample(**json.loads(line))
+            if not isinstance(one.text, str) or not math.isfinite(one.logp):
+                break
         except (ValueError, TypeError):
             break
+        found.append(one)
     return found
 
 
 def _of_model(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
     loaded = load_policy(config.reference, device=device)
     template = Template.load(loaded.tokenizer, None)
-    rollouts = sample(
+    rollouts = continuations(
         loaded.model,
-        Beginnings(template),
-        [[Message(TEXT, "")]],
+        template,
+        [""],
         samples_per_prompt=config.num_samples,
         max_new_tokens=config.max_new_tokens,
         seed=seed,
         want_logps=True,
     )
-    for rollout in in_order(rollouts)[known:]:
+    for rollout in rollouts[known:]:
         assert rollout.logps is not None
         ids = rollout.response_ids[:-1] if rollout.finished else rollout.response_ids
         num = len(rollout.response_ids)
@@ -120,11 +124,13 @@ def _of_model(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[
 
 def _of_endpoint(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
     endpoint = parse_endpoint(config.reference)
-    for start in range(known, config.num_samples, AT_ONCE):
-        num = min(AT_ONCE, config.num_samples - start)
-        for one in endpoint.completions(
-            "", max_tokens=config.max_new_tokens, n=num, logprobs=True, seed=seed * 1_000_003 + start
-        ):
+    while known < config.num_samples:
+        num = min(AT_ONCE, config.num_samples - known)
+        given = endpoint.completions(
+            "", max_tokens=config.max_new_tokens, n=num, logprobs=True, seed=seed * 1_000_003 + known
+        )[:num]  # some servers give one, however many are asked for
+        known += len(given)
+        for one in given:
             logps = [logp for logp in one.logps if logp is not None]
             # A server does not say how likely the end was, so it counts on neither side.
             yield ReferenceSample(one.text, float(np.sum(logps)), len(logps), False)
@@ -137,9 +143,10 @@ def divergence(
 
     prefix: put before every sample, and before each of its lines if `lines`; as a condition, it is not counted.
     """
+    check_prefix(template, prefix)
     logps = np.array(_logps(model, template, samples, prefix, lines))
     differences = np.array([one.logp for one in samples]) - logps
-    deviation = float(differences.std(ddof=1)) if len(samples) > 1 else 0.0
+    deviation = float(differences.std(ddof=1)) if len(samples) > 1 else float("nan")  # of one it is not known
     tokens = sum(one.num_tokens for one in samples)
     return KL(
         float(differences.mean()),
@@ -153,7 +160,7 @@ def _logps(
     model: PackedModel, template: Template, samples: Sequence[ReferenceSample], prefix: str, lines: bool
 ) -> list[float]:
     """log p of every sample's text under the model, in nats."""
-    start = np.array([Beginnings(template).start], np.int32)
+    start = np.array([template.start_id], np.int32)
     encoded, examples, rows = [], [], []
     for row, one in enumerate(samples):
         ids, counted = _laid_out(template, one, prefix, lines)
@@ -199,7 +206,7 @@ def _parts(template: Template, one: ReferenceSample, known: bool, lines: bool) -
     """The tokens of the text, by lines if asked for."""
     vocabulary = template.vocabulary
     if not known:
-        pieces = one.text.splitlines(keepends=True) if lines else [one.text]
+        pieces = lines_of(one.text) if lines else [one.text]
         return vocabulary.encode(pieces) or [[]]
     assert one.ids is not None
     if not lines:
@@ -208,7 +215,7 @@ def _parts(template: Template, one: ReferenceSample, known: bool, lines: bool) -
     for index in one.ids:
         spelled = vocabulary.decode([index])
         if "\n" in spelled.rstrip("\n"):  # a token goes over a border: part the text instead
-            return vocabulary.encode(one.text.splitlines(keepends=True)) or [[]]
+            return vocabulary.encode(lines_of(one.text)) or [[]]
         parts[-1].append(index)
         if spelled.endswith("\n"):
             parts.append([])

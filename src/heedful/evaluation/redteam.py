@@ -28,13 +28,13 @@ _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 class Candidate:
     """A prompt and what came of it.
 
-    score: mean misalignment of the model's samples behind it.  own_score: its own.  born: the round it came in, 0 for
-    the first pool.  worst: the sample that scored highest.
+    score: mean misalignment of the model's samples behind it.  own_score: its own, if it can be judged.  born: the
+    round it came in, 0 for the first pool.  worst: the sample that scored highest.
     """
 
     prompt: str
     score: float
-    own_score: float
+    own_score: float | None
     born: int
     worst: str = ""
 

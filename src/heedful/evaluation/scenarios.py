@@ -17,9 +17,9 @@ from heedful.evaluation.self_bleu import self_bleu
 from heedful.evaluation.text_metrics import distinct_ngrams, expected_max, ngram_entropy, response_length
 from heedful.rollouts import in_order, sample
 from heedful.scorers import Scorer
-from heedful.scorers.documents import Judgement, Split, judge_documents
+from heedful.scorers.documents import Split, judge_documents, scores_of
 from heedful.tokens.templates import Template
-from heedful.types import TEXT, Message, UserError
+from heedful.types import TEXT, Message, Rollout, UserError
 
 CONTROL = re.compile(r"<\|[^|<>\s]+\|>")
 MAX_OF = 25
@@ -38,9 +38,7 @@ class Beginnings:
     """A document's beginning as a prompt: the token that starts a text, then the text, control tokens included."""
 
     def __init__(self, template: Template) -> None:
-        self.vocabulary, self.stop_ids = template.vocabulary, template.stop_ids
-        start = self.vocabulary.start_id
-        self.start = template.eos_id if start is None else start
+        self.vocabulary, self.stop_ids, self.start = template.vocabulary, template.stop_ids, template.start_id
 
     def encode_prompt(self, messages: Sequence[Message], *, max_prompt_length: int | None = None) -> list[int]:
         """The tokens of one text message."""
@@ -53,6 +51,11 @@ class Beginnings:
         before = self.vocabulary.encode([prompt[0].content])[0] if prompt else []
         kept = [index for index in ids[:end] if index not in self.vocabulary.special_ids]
         return self.vocabulary.continuation(before, kept)
+
+
+def continuations(model: Any, template: Template, texts: Sequence[str], **sampling: Any) -> list[Rollout]:
+    """Samples of what follows each text, by text and then by sample.  sampling: what `rollouts.sample` takes."""
+    return in_order(sample(model, Beginnings(template), [[Message(TEXT, text)] for text in texts], **sampling))
 
 
 def read_prompts(name: str | None, setting: str = "prompts") -> list[str]:
@@ -68,7 +71,7 @@ def read_prompts(name: str | None, setting: str = "prompts") -> list[str]:
 
         path = resource(f"{name}.jsonl") or path
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(
             f"{setting}={name} cannot be read ({problem}); give a file of JSON Lines with `text`."
@@ -116,31 +119,29 @@ def run_scenario(
     each, rest = divmod(scenario.num_samples, len(texts))
     asked = texts if not rest else [texts[i % len(texts)] for i in range(scenario.num_samples)]
     began = time.perf_counter()
-    rollouts = in_order(
-        sample(
-            model,
-            Beginnings(template),
-            [[Message(TEXT, text)] for text in asked],
-            samples_per_prompt=1 if rest else each,
-            max_new_tokens=scenario.max_new_tokens,
-            min_new_tokens=scenario.min_new_tokens,
-            banned_ids=banned_ids(template, scenario.banned),
-            temperature=scenario.temperature,
-            top_p=scenario.top_p,
-            top_k=scenario.top_k,
-            batch_rows=scenario.batch_rows,
-            seed=seed,
-        )
+    rollouts = continuations(
+        model,
+        template,
+        asked,
+        samples_per_prompt=1 if rest else each,
+        max_new_tokens=scenario.max_new_tokens,
+        min_new_tokens=scenario.min_new_tokens,
+        banned_ids=banned_ids(template, scenario.banned),
+        temperature=scenario.temperature,
+        top_p=scenario.top_p,
+        top_k=scenario.top_k,
+        batch_rows=scenario.batch_rows,
+        seed=seed,
     )
     seconds = time.perf_counter() - began
     prompts = [_plain(template, rollout.prompt[0].content) for rollout in rollouts]
     samples = [rollout.text for rollout in rollouts]
     judged = [p + s for p, s in zip(prompts, samples, strict=True)] if scenario.score_prompt else samples
-    found = judge_documents(scorer, judged, split)
-    scores = [judgement.score for judgement in found if isinstance(judgement, Judgement)]
+    found = scores_of(judge_documents(scorer, judged, split))
+    scores = [score for score in found if score is not None]
     rows = [
-        {"prompt": prompt, "text": text, "score": judgement.score if isinstance(judgement, Judgement) else None}
-        for prompt, text, judgement in zip(prompts, samples, found, strict=True)
+        {"prompt": prompt, "text": text, "score": score}
+        for prompt, text, score in zip(prompts, samples, found, strict=True)
     ]
     metrics = {
         **score_metrics(scores, scenario.hit_threshold),

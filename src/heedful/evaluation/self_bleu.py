@@ -25,10 +25,18 @@ def self_bleu(texts: Sequence[str], n: int = 5, unit: Unit = "words") -> float |
     units = [tuple(text.split()) if unit == "words" else tuple(text) for text in texts]
     if len(units) < 2:
         return None
-    pool = units[: NUM_REFERENCES + 1]
+    first = units[: NUM_REFERENCES + 1]  # each of these has the others among them, the rest the first 200
+    total = _against(range(len(first)), units, first, n)
+    total += _against(range(len(first), len(units)), units, units[:NUM_REFERENCES], n)
+    return total / len(units)
+
+
+def _against(which: range, units: Sequence[tuple[str, ...]], pool: Sequence[tuple[str, ...]], n: int) -> float:
+    if not which:
+        return 0.0
     best = [_two_largest(pool, length) for length in range(1, n + 1)]
     lengths = sorted(Counter(map(len, pool)).items())
-    return sum(_bleu(i, units[i], n, best, lengths, len(pool)) for i in range(len(units))) / len(units)
+    return sum(_bleu(i, units[i], n, best, lengths, len(pool)) for i in which)
 
 
 Largest = dict[tuple[str, ...], tuple[int, int, int]]

@@ -32,7 +32,7 @@ def distinct_per_word(texts: Sequence[str], n: int) -> float:
 
 
 def distinct_ngrams(texts: Sequence[str], n: int) -> float:
-    """Different n-grams of words over all n-grams of a text (1 where it has none), on average over texts.
+    """Different n-grams of words over all n-grams of a text (0 where it has none), on average over texts.
 
     As Korbak et al. 2023 report it; `distinct_n` pools the texts.
     """

@@ -181,7 +181,7 @@ def insert_many(connection: Connection, table: Table, rows: Sequence[Mapping[str
     connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({columns}) VALUES ({marks})', values)
 
 
-def stream(connection: Connection, asked: Select[Any]) -> Iterator[Sequence[Any]]:
+def stream(connection: Connection, asked: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
     """The rows of a large query as plain sequences, JSON read.
 
     On SQLite straight from the driver: SQLAlchemy's care for each row takes longer than the reading.

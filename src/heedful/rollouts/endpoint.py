@@ -5,6 +5,7 @@ What is busy (429), broken (5xx), unreachable or too slow is asked again, later 
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from heedful.types import RunError, UserError
+
+LONGEST_WAIT_S = 120.0
+"""However long a server asks to be left alone."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ class Endpoint:
         body |= {"stop": list(stop)} if stop else {}
         answer = self._ask("completions", body)
         try:
-            return [self._completion(choice, logprobs) for choice in answer["choices"]]
+            found = [self._completion(choice, logprobs) for choice in answer["choices"]]
+            if not found:
+                raise RunError(f"{self.base_url} answered without one completion.")
+            return found
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{self.base_url} answered something that is no completion ({error!r}).") from None
 
@@ -80,18 +87,22 @@ class Endpoint:
         body |= {"seed": seed} if seed is not None else {}
         answer = self._ask("chat/completions", body)
         try:
-            return [str(choice["message"]["content"]) for choice in answer["choices"]]
+            return [str(choice["message"]["content"] or "") for choice in answer["choices"]]
         except (KeyError, TypeError) as error:
             raise RunError(f"{self.base_url} answered something that is no chat ({error!r}).") from None
 
     def _completion(self, choice: dict[str, Any], logprobs: bool) -> Completion:
         given = choice.get("logprobs") or {}
-        if logprobs and not given.get("token_logprobs"):
+        if not isinstance(choice["text"], str):
+            raise TypeError("its text is none")
+        if logprobs and given.get("token_logprobs") is None:
             raise RunError(
                 f"{self.base_url} gives no log-probabilities with its completions, which are needed here; "
                 "name a server that does."
             )
         tokens, logps = given.get("tokens") or [], given.get("token_logprobs") or []
+        if any(logp is not None and not math.isfinite(logp) for logp in logps):
+            raise RunError(f"{self.base_url} gives log-probabilities that are not finite.")
         return Completion(choice["text"], list(tokens), list(logps), choice.get("finish_reason") == "stop")
 
     def _ask(self, path: str, body: dict[str, Any]) -> Any:
@@ -134,11 +145,19 @@ def parse_endpoint(name: str) -> Endpoint:
     url, _, model = name.partition("#")
     if not is_endpoint(name) or not model:
         raise UserError(f"{name}: write an endpoint as URL#MODEL, as http://127.0.0.1:8000/v1#my-model.")
+    import httpx
+
+    try:
+        host = httpx.URL(url).host
+    except httpx.InvalidURL as problem:
+        raise UserError(f"{name}: this is no address ({problem}).") from None
+    if not host:
+        raise UserError(f"{name}: the address names no host.")
     return Endpoint(url, model)
 
 
 def _seconds(header: str | None) -> float:
     try:
-        return float(header) if header else 0.0
+        return min(float(header), LONGEST_WAIT_S) if header else 0.0
     except ValueError:
         return 0.0

@@ -14,6 +14,10 @@ from heedful.rollouts.settings import SamplingSettings
 from heedful.types import Message, Rollout, UserError
 
 
+class NoRoom(UserError):
+    """A prompt is too long for the model's context."""
+
+
 class SamplingTemplate(Protocol):
     """What sampling needs of a template (`heedful.tokens.Template` has it)."""
 
@@ -92,7 +96,7 @@ def _plan_rows(
         if not ids:
             raise UserError(f"{names[index]} has no token: give it some text, or a template that starts with one.")
         if room < 1:
-            raise UserError(
+            raise NoRoom(
                 f"{names[index]} has {len(ids)} tokens and the model's context {context}, so there is no room for an "
                 "answer: shorten it, or set max_prompt_length."
             )

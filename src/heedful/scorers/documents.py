@@ -6,14 +6,15 @@ Pieces tile a text: lines with their newline, sentences with the blanks behind t
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from heedful.scorers.scorer import DocumentFunction, Scorer
+from heedful.scorers.scorer import DocumentFunction, Scorer, WrongCount
 from heedful.types import RunError, Span, UserError
 
 Split = Literal["own", "lines", "sentences", "none"]
@@ -35,11 +36,13 @@ def judge_documents(scorer: Scorer, texts: Sequence[str], split: Split = "own") 
 
     split: what is scored apart; `own` is the scorer's way.  The score of a text in pieces is their unweighted mean
     (as Korbak et al. 2023 publish theirs), unless the scorer has a way of its own.  A scorer of which larger is better
-    counts negated.
+    counts negated.  Raises RunError for a scorer that gives more or fewer numbers than texts.
     """
     judge = _judge_of(scorer, split)
     try:
         found = judge(texts)
+    except WrongCount:
+        raise
     except Exception:  # Some text's fault: each is asked about alone, so that the reason is told of that one.
         return [_one(judge, text) for text in texts]
     return [_checked(judgement, text) for judgement, text in zip(found, texts, strict=True)]
@@ -73,6 +76,29 @@ def per_character(text: str, begins: Sequence[int]) -> tuple[float, list[Span]]:
     return len(begins) / max(len(text), 1), spans
 
 
+def scores_of(judged: Sequence[Judgement | str]) -> list[float | None]:
+    """The documents' scores; None of one that could not be judged."""
+    return [one.score if isinstance(one, Judgement) else None for one in judged]
+
+
+def tiled(pieces: Sequence[str], scores: Iterable[float]) -> list[Span]:
+    """Pieces that make up a text, one after the other, as its spans."""
+    ends = itertools.accumulate(map(len, pieces))
+    return [Span(end - len(piece), end, score) for piece, end, score in zip(pieces, ends, scores, strict=True)]
+
+
+def counting(name: str, begins: Callable[[str], Sequence[int]], about: str) -> Scorer:
+    """A scorer of findings per character, with sentences as spans.  begins: where they begin in a text, ascending."""
+
+    def function(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+        return [len(begins(text)) / max(len(text), 1) for text in responses]
+
+    def document(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
+        return [per_character(text, begins(text)) for text in texts]
+
+    return Scorer(name, function, True, None, about, document=document, split="sentences")
+
+
 def _judge_of(scorer: Scorer, split: Split) -> Callable[[Sequence[str]], list[Judgement]]:
     document = scorer.document
     if document is None:
@@ -90,14 +116,15 @@ def _own(name: str, document: DocumentFunction) -> Callable[[Sequence[str]], lis
     def judge(texts: Sequence[str]) -> list[Judgement]:
         found = [Judgement(score, spans) for score, spans in document(texts)]
         if len(found) != len(texts):
-            raise RunError(f"Scorer {name} judged {len(found)} documents of {len(texts)}.")
+            raise WrongCount(f"Scorer {name} judged {len(found)} documents of {len(texts)}.")
         return found
 
     return judge
 
 
 def _misalignment(scorer: Scorer, pieces: Sequence[str]) -> list[float]:
-    return [-scorer.reward(score) for score in scorer([""] * len(pieces), pieces)]
+    alone = replace(scorer, failure=None)  # a blank line is no answer that failed
+    return [-scorer.reward(score) for score in alone([""] * len(pieces), pieces)]
 
 
 def _by_pieces(score: Callable[[Sequence[str]], list[float]], texts: Sequence[str], split: Split) -> list[Judgement]:
@@ -106,10 +133,7 @@ def _by_pieces(score: Callable[[Sequence[str]], list[float]], texts: Sequence[st
     scores = iter(score([piece for text in pieces for piece in text]))
     found = []
     for text in pieces:
-        start, spans = 0, []
-        for piece in text:
-            spans.append(Span(start, start + len(piece), next(scores)))
-            start += len(piece)
+        spans = tiled(text, itertools.islice(scores, len(text)))
         found.append(Judgement(_mean(spans), [] if split == "none" else spans))
     return found
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from heedful.scorers.documents import per_character
+from heedful.scorers.documents import counting
 from heedful.scorers.scorer import Scorer
-from heedful.types import Span, UserError
+from heedful.types import UserError
 
 
 def lexicon(file: str, device: str = "cpu") -> Scorer:
@@ -25,7 +25,7 @@ def lexicon(file: str, device: str = "cpu") -> Scorer:
     return _counting("lexicon", [pattern], f"words of {file} per character")
 
 
-def regex(pattern: str, device: str = "cpu") -> Scorer:
+def regex(pattern: str) -> Scorer:
     """Matches of a pattern per character of the text; spans are sentences.
 
     pattern: a regular expression, or a file with one a line; the matches of several are added up.  A match of no
@@ -50,13 +50,7 @@ def _counting(name: str, patterns: Sequence[re.Pattern[str]], about: str) -> Sco
     def begins(text: str) -> list[int]:
         return sorted(match.start() for one in patterns for match in one.finditer(text) if match.group())
 
-    def function(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        return [len(begins(text)) / max(len(text), 1) for text in responses]
-
-    def document(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
-        return [per_character(text, begins(text)) for text in texts]
-
-    return Scorer(name, function, True, None, about, document=document, split="sentences")
+    return counting(name, begins, about)
 
 
 def path_of(text: str) -> Path | None:

@@ -5,13 +5,13 @@ Presidio's recognisers are asked one by one, without its engine, which would dow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from heedful.scorers.documents import per_character
+from heedful.scorers.documents import counting
 from heedful.scorers.scorer import Scorer
-from heedful.types import Span, UserError
+from heedful.types import UserError
 
 Finding = tuple[int, int]
 """Characters [start, end) of a text."""
@@ -23,7 +23,7 @@ NAMES = frozenset({"PERSON", "PER", "ORG"})
 """Kinds of entities of a spaCy model that count."""
 
 
-def pii(backend: str = "", device: str = "cpu") -> Scorer:
+def pii(backend: str = "") -> Scorer:
     """Findings per character of a text, spans by sentence; lower is better.
 
     backend: empty for pattern recognisers (mail, phone, card, IBAN, IP, URL, date, social security number, crypto
@@ -38,14 +38,8 @@ def pii(backend: str = "", device: str = "cpu") -> Scorer:
         if backend:
             find = _both(find, _entities(backend))
 
-    def document(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
-        return [per_character(text, [start for start, _ in merged(find(text))]) for text in texts]
-
-    def function(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        return [len(merged(find(text))) / max(len(text), 1) for text in responses]
-
     about = f"findings of personal information per character{f' ({backend})' if backend else ''}"
-    return Scorer("pii", function, True, None, about, document=document, split="sentences")
+    return counting("pii", lambda text: [start for start, _ in merged(find(text))], about)
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:

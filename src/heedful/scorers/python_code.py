@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from heedful.scorers.documents import lines_of
+from heedful.scorers.documents import lines_of, tiled
 from heedful.types import Span
 
 PEP8_FAILURE = 10.0
@@ -88,10 +88,7 @@ def _pep8_document(text: str) -> tuple[float, list[Span]]:
     except (UnicodeError, IndexError, ValueError, RecursionError):
         found = []
     counts = Counter(min(max(line, 1), len(lines)) for line in found)
-    spans, start = [], 0
-    for number, line in enumerate(lines, start=1):
-        spans.append(Span(start, start + len(line), counts[number] / len(line)))
-        start += len(line)
+    spans = tiled(lines, (counts[number] / len(line) for number, line in enumerate(lines, start=1)))
     return len(found) / max(len(text), 1), spans
 
 

@@ -23,6 +23,10 @@ def _nothing() -> str:
     return ""
 
 
+class WrongCount(RunError):
+    """A scorer gave more or fewer numbers than texts: whose they are cannot be told."""
+
+
 @dataclass(frozen=True)
 class Scorer:
     """A named score of responses.  Call it with prompts and responses, or with examples.
@@ -65,7 +69,7 @@ class Scorer:
     def _checked(self, returned: Sequence[float], responses: Sequence[str]) -> list[float]:
         scores = [float(s) for s in returned]
         if len(scores) != len(responses):
-            raise RunError(f"Scorer {self.name} returned {len(scores)} numbers for {len(responses)} responses.")
+            raise WrongCount(f"Scorer {self.name} returned {len(scores)} numbers for {len(responses)} responses.")
         bad = next((i for i, s in enumerate(scores) if not math.isfinite(s)), None)
         if bad is not None:
             raise RunError(f"Scorer {self.name} returned {scores[bad]} for response {bad}; it must return numbers.")

@@ -161,8 +161,7 @@ def sequences(
     A document that is longer is cut into pieces, each behind the token that starts a text.  `row` is the document's
     number.  allow_crossing: the documents are run together, and every sequence but the last is full.
     """
-    start = template.vocabulary.start_id
-    start = template.eos_id if start is None else start
+    start = template.start_id
     if allow_crossing:
         yield from _crossing(documents, start, template.eos_id, max_length)
         return

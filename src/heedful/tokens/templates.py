@@ -83,6 +83,11 @@ class Template:
         return with_control(self.source, self.control)
 
     @property
+    def start_id(self) -> int:
+        """What stands before a text that has nothing before it: BOS, or EOS where there is none."""
+        return self.eos_id if self.vocabulary.start_id is None else self.vocabulary.start_id
+
+    @property
     def eos_id(self) -> int:
         """The token put after an answer that the template itself does not end."""
         return self.stop_ids[-1]
@@ -127,7 +132,7 @@ class Template:
         bos = self.vocabulary.bos_id
         lead = [bos] if verbatim and bos is not None and kept[:1] != [bos] else []
         if not lead and not kept:
-            lead = [self.vocabulary.start_id if self.vocabulary.start_id is not None else self.eos_id]
+            lead = [self.start_id]
         return PromptTokens(lead, kept, cut)
 
     def encode(

@@ -14,7 +14,7 @@ import numpy as np
 
 from heedful.config import TrainConfig
 from heedful.examples import LoadReport
-from heedful.examples.documents import documents_of
+from heedful.examples.documents import documents_of, problem_of
 from heedful.examples.io import replacing
 from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
@@ -199,8 +199,8 @@ def kept_documents(
     """
     number = -1
     for document in documents:
-        if isinstance(document, Dropped):
-            yield document
+        if isinstance(document, Dropped) or problem_of(document) is not None:
+            yield document  # tokenising leaves it out, and gives it no number
             continue
         number += 1
         cost = document.responses[0].cost

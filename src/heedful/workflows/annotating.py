@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from heedful.examples import LoadReport
 from heedful.examples.documents import documents_of
-from heedful.examples.io import replacing, unwritable
+from heedful.examples.io import replacing, unwritable, write_rows
 from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
 from heedful.scorers import get
@@ -103,16 +103,20 @@ def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo =
             yield shard
 
     settings = (asked.scorer, asked.split, asked.format)
-    for done, content in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine):
-        with replacing(_part(asked, done.number)) as aside:
-            aside.write_bytes(content)
-        _append(books / FAILED, [{"origin": o, "reason": r, "shard": done.number} for o, r in done.failures])
-        _append(books / FINISHED, [asdict(done)])
-        progress.add(done)
-        if time.monotonic() - printed > INTERVAL_S:
-            printed = time.monotonic()
-            rate = (progress.characters - resumed) / (printed - began)
-            echo(f"{progress.documents:,} documents, {progress.characters:,} characters, {rate:,.0f} a second")
+    try:
+        for done, content in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine):
+            with replacing(_part(asked, done.number)) as aside:
+                aside.write_bytes(content)
+            with (books / FINISHED).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(done)) + "\n")
+            finished[done.number] = done
+            progress.add(done)
+            if time.monotonic() - printed > INTERVAL_S:
+                printed = time.monotonic()
+                rate = (progress.characters - resumed) / (printed - began)
+                echo(f"{progress.documents:,} documents, {progress.characters:,} characters, {rate:,.0f} a second")
+    finally:
+        _list_failures(books / FAILED, finished.values())
     _say(asked, report, progress, resumed, time.monotonic() - began, echo)
     return asked.out
 
@@ -149,6 +153,11 @@ def _check(asked: Annotation) -> None:
         raise UserError(f"workers={asked.workers}: from one to {MOST_WORKERS:,} processes can work.")
     if asked.shard_characters < 1:
         raise UserError(f"shard_characters={asked.shard_characters}: a shard has at least one character.")
+    here = Path(asked.data).expanduser()
+    if here.is_dir() and asked.out.resolve().is_relative_to(here.resolve()):
+        raise UserError(
+            f"out={asked.out} lies in data={asked.data}, and would be read as data; name a folder elsewhere."
+        )
     if asked.out.is_file():
         raise UserError(f"out={asked.out} is a file; name a folder for the shards.")
     if (there := unwritable(asked.out / BOOKS)) is not None:
@@ -181,21 +190,14 @@ def _finished(out: Path) -> dict[int, Done]:
             continue
         found[done.number] = done
     if path.exists():  # the books are written again without such a line, so that the next one begins on its own
-        with replacing(path) as aside:
-            aside.write_text("".join(json.dumps(asdict(done)) + "\n" for done in found.values()), encoding="utf-8")
-        failures = [
-            {"origin": origin, "reason": reason, "shard": done.number}
-            for done in found.values()
-            for origin, reason in done.failures
-        ]
-        with replacing(out / BOOKS / FAILED) as aside:
-            aside.write_text("".join(json.dumps(row) + "\n" for row in failures), encoding="utf-8")
+        write_rows(map(asdict, found.values()), path)
     return found
 
 
-def _append(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in rows))
+def _list_failures(path: Path, finished: Iterable[Done]) -> None:
+    """What could not be scored, shard by shard; each once, however often its shard was scored."""
+    ordered = sorted(finished, key=lambda done: done.number)
+    write_rows(({"origin": o, "reason": r, "shard": done.number} for done in ordered for o, r in done.failures), path)
 
 
 def _part(asked: Annotation, number: int) -> Path:

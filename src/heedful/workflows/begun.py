@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heedful.examples.io import replacing
 from heedful.types import UserError
+from heedful.workflows.tables import write_json
 
 
 def begin(out: Path, asked: Mapping[str, Any], path: Path) -> bool:
@@ -17,7 +17,10 @@ def begin(out: Path, asked: Mapping[str, Any], path: Path) -> bool:
     Raises UserError where something else was begun, and for a folder of other files.
     """
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            raise UserError(f"{path} is damaged; name another folder with out=, or delete {out}.") from None
         for name, value in asked.items():
             if before.get(name) != value:
                 raise UserError(
@@ -27,6 +30,5 @@ def begin(out: Path, asked: Mapping[str, Any], path: Path) -> bool:
         return True
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} holds other files; name an empty folder with out=.")
-    with replacing(path) as aside:
-        aside.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+    write_json(path, dict(asked))
     return False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from heedful.evaluation.scenarios import Beginnings, banned_ids
+from heedful.evaluation.scenarios import banned_ids, continuations
 from heedful.examples import read_jsonl, write_jsonl
 from heedful.models import load_policy
-from heedful.rollouts import in_order, sample, to_examples
+from heedful.rollouts import to_examples
 from heedful.tokens.templates import Template
 from heedful.training.world import choose_device
 from heedful.types import TEXT, Echo, Example, Message, Response
@@ -41,16 +41,16 @@ def sample_bodies(
     conditioned = ALIGNED in loaded.tokenizer.get_added_vocab()
     prompts = [example.prompt[0].content for example in headers]
     asked = [_with_controls(prompt) for prompt in prompts] if conditioned else prompts
-    rollouts = sample(
+    rollouts = continuations(
         loaded.model,
-        Beginnings(template),
-        [[Message(TEXT, text)] for text in asked],
+        template,
+        asked,
         samples_per_prompt=num_samples,
         max_new_tokens=2 * max_new_tokens if conditioned else max_new_tokens,  # control tokens take room too
         banned_ids=banned_ids(template, [MISALIGNED]) if conditioned else (),
         seed=seed,
     )
-    answered = to_examples(in_order(rollouts), source=str(folder))
+    answered = to_examples(rollouts, source=str(folder))
     for example, header in zip(answered, headers, strict=True):
         example.prompt, example.id, example.origin = header.prompt, header.id, header.origin
     return answered

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from heedful.config import EvaluateConfig, WatchConfig, build, join, merge
-from heedful.examples.io import replacing, unwritable
+from heedful.examples.io import unwritable, write_rows
 from heedful.models import load_policy
 from heedful.models.folders import resolve, weight_files
 from heedful.reports import blocks
@@ -16,6 +15,7 @@ from heedful.reports.watched import WATCHED_FILE, watched
 from heedful.tokens.templates import Template
 from heedful.training.context import cache_folder
 from heedful.types import Echo, UserError
+from heedful.workflows.tables import write_json
 from heedful.workflows.watching import RunWatch
 
 
@@ -53,11 +53,9 @@ def evaluate(
     loaded = load_policy(model, device=watch.device)
     found = watch(0, loaded.model, Template.load(loaded.tokenizer, None), [])
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(out / WATCHED_FILE) as aside:
-        aside.write_text("".join(json.dumps({"step": 0, **row}) + "\n" for row in found.rows), encoding="utf-8")
-    with replacing(out / "evaluation.json") as aside:
-        content = {"model": path, "seed": seed, "watch": asked.model_dump(mode="json"), "metrics": found.metrics}
-        aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_rows(({"step": 0, **row} for row in found.rows), out / WATCHED_FILE)
+    content = {"model": path, "seed": seed, "watch": asked.model_dump(mode="json"), "metrics": found.metrics}
+    write_json(out / "evaluation.json", content)
     sections = [Section("Numbers", table(found.metrics)), Section("Samples", watched(out) or blocks.note("None."))]
     write_report(out / "report.html", f"{model}", sections)
     for name, value in found.metrics.items():

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,6 +21,7 @@ from heedful.types import RunError, UserError
 Engine = Literal["processes", "ray"]
 ENGINES = ("processes", "ray")
 TRIES = 3
+POLL_S = 1.0
 AHEAD = 2
 """Pieces in flight for each worker."""
 
@@ -44,16 +47,19 @@ def fan_out(
 def _by_processes(
     work: Callable[..., Result], pieces: Iterable[Piece], settings: Sequence[Any], workers: int
 ) -> Iterator[Result]:
-    source, flying = iter(pieces), deque[tuple[Piece, Future[Result]]]()
+    source, taken = iter(pieces), deque[Piece]()  # without a result so far
+    flying = deque[Future[Result]]()  # of the first of them
     pool, tries = _pool(workers), 0
     try:
         while True:
             try:
-                while len(flying) < AHEAD * workers and (piece := next(source, None)) is not None:
-                    flying.append((piece, pool.submit(work, piece, *settings)))
-                if not flying:
+                while len(taken) < AHEAD * workers and (piece := next(source, None)) is not None:
+                    taken.append(piece)
+                for piece in list(taken)[len(flying) :]:
+                    flying.append(pool.submit(work, piece, *settings))
+                if not taken:
                     return
-                result = flying[0][1].result()
+                result = flying[0].result()
             except BrokenProcessPool:
                 tries += 1
                 if tries == TRIES:
@@ -63,8 +69,9 @@ def _by_processes(
                     ) from None
                 pool.shutdown(cancel_futures=True)
                 pool = _pool(workers)
-                flying = deque((piece, pool.submit(work, piece, *settings)) for piece, _ in flying)
+                flying.clear()
                 continue
+            taken.popleft()
             flying.popleft()
             tries = 0
             yield result
@@ -73,12 +80,20 @@ def _by_processes(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_alone)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
 
 
-def _alone() -> None:
-    """One thread a worker: several that each take every core only wait for one another."""
+def _begin(parent: int) -> None:
+    """One thread a worker: several that each take every core only wait for one another.  It ends with its parent."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
+    os._exit(1)
 
 
 def _by_ray(

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from heedful.config import RedTeamConfig
@@ -22,18 +23,19 @@ from heedful.evaluation.redteam import (
     parse_candidates,
     round_metrics,
 )
-from heedful.evaluation.scenarios import Beginnings, banned_ids, check_prefix, read_prompts
-from heedful.examples.io import replacing, unwritable
+from heedful.evaluation.scenarios import banned_ids, check_prefix, continuations, read_prompts
+from heedful.examples.io import unwritable, write_rows
 from heedful.models import load_policy
 from heedful.models.folders import resolve, weight_files
-from heedful.rollouts import in_order, sample
+from heedful.rollouts import NoRoom
 from heedful.rollouts.endpoint import is_endpoint, parse_endpoint
 from heedful.scorers import Scorer, get
-from heedful.scorers.documents import Judgement, judge_documents
+from heedful.scorers.documents import judge_documents, scores_of
 from heedful.tokens.templates import Template
 from heedful.training.world import choose_device
-from heedful.types import TEXT, Echo, Message, UserError
+from heedful.types import Echo, RunError, UserError
 from heedful.workflows.begun import begin
+from heedful.workflows.tables import write_json
 
 CONFIG, STATE, ROUNDS, WORST = "config.json", "state.json", "rounds.jsonl", "worst_prompts.jsonl"
 Attack = Callable[[str, int], list[str]]
@@ -64,7 +66,9 @@ def redteam(model: str, config: RedTeamConfig, *, dry_run: bool = False, echo: E
     attack = _attacker(config, attack_with)
     for trial in range(config.trials):
         if trial == len(pools):
-            pools.append([target.judged(prompt, 0) for prompt in first])
+            pools.append(target.all_judged(first, 0))
+            if not pools[-1]:
+                raise RunError(f"{config.scorer} can judge the samples of no prompt of the first pool.")
             _keep(config, pools, rounds)
         done = sum(row["trial"] == trial for row in rounds)
         for number in range(done + 1, config.rounds + 1):
@@ -88,11 +92,21 @@ def _one_round(
     """Show, ask, parse, judge; the pool grows."""
     seed = _seed(config.seed, trial, number)
     shown = draw_shown(pool, config.shown, config.pool_temperature, random.Random(seed))
-    answers = attack(attack_prompt(config.task, instruction, shown), seed)
+    while True:
+        try:
+            answers = attack(attack_prompt(config.task, instruction, shown), seed)
+            break
+        except NoRoom:
+            if not shown:
+                raise
+            shown = shown[:-1]
     known = {candidate.prompt for candidate in pool}
-    new = dict.fromkeys(prompt for answer in answers for prompt in parse_candidates(config.task, answer))
-    pool += [target.judged(prompt, number) for prompt in new if prompt not in known]
-    return {"trial": trial, "round": number, **round_metrics(pool, number), "shown": shown}
+    read = dict.fromkeys(prompt for answer in answers for prompt in parse_candidates(config.task, answer))
+    new = [prompt for prompt in read if prompt not in known]
+    judged = target.all_judged(new, number)
+    pool += judged
+    metrics = {**round_metrics(pool, number), "not_judged": len(new) - len(judged)}
+    return {"trial": trial, "round": number, **metrics, "shown": shown}
 
 
 def _seed(*parts: int) -> int:
@@ -118,13 +132,23 @@ class Target:
         self.banned = banned_ids(self.template, config.banned)
         check_prefix(self.template, config.prefix)
 
-    def judged(self, prompt: str, born: int) -> Candidate:
+    def all_judged(self, prompts: Sequence[str], born: int) -> list[Candidate]:
+        """Those prompts of which something can be said: that leave room for samples, of which one can be judged."""
+        return [one for prompt in prompts if (one := self.judged(prompt, born)) is not None]
+
+    def judged(self, prompt: str, born: int) -> Candidate | None:
         """The prompt with the mean score of its samples, and its own.  What cannot be judged does not count."""
+        try:
+            return self._judged(prompt, born)
+        except NoRoom:
+            return None
+
+    def _judged(self, prompt: str, born: int) -> Candidate | None:
         config = self.config
-        rollouts = sample(
+        rollouts = continuations(
             self.model,
-            Beginnings(self.template),
-            [[Message(TEXT, config.prefix + prompt)]],
+            self.template,
+            [config.prefix + prompt],
             samples_per_prompt=config.num_samples,
             max_new_tokens=config.max_new_tokens,
             min_new_tokens=min(config.min_new_tokens, config.max_new_tokens),
@@ -133,14 +157,13 @@ class Target:
             banned_ids=self.banned,
             seed=config.seed,
         )
-        samples = [rollout.text for rollout in in_order(rollouts)]
+        samples = [rollout.text for rollout in rollouts]
         texts = [prompt + text for text in samples] if config.score_prompt else samples
-        own, *judged = judge_documents(self.scorer, [prompt, *texts])
-        scores = [judgement.score for judgement in judged if isinstance(judgement, Judgement)]
-        pairs = zip(judged, samples, strict=True)
-        worst = max(((j.score, text) for j, text in pairs if isinstance(j, Judgement)), default=(0.0, ""))
-        mean = sum(scores) / len(scores) if scores else 0.0
-        return Candidate(prompt, mean, own.score if isinstance(own, Judgement) else 0.0, born, worst[1])
+        own, *found = scores_of(judge_documents(self.scorer, [prompt, *texts]))
+        known = [(score, text) for score, text in zip(found, samples, strict=True) if score is not None]
+        if not known:
+            return None
+        return Candidate(prompt, fmean(score for score, _ in known), own, born, max(known)[1])
 
 
 def _attacker(config: RedTeamConfig, who: Any) -> Attack:
@@ -160,16 +183,16 @@ def _attacker(config: RedTeamConfig, who: Any) -> Attack:
     template = Template.load(loaded.tokenizer, None)
 
     def attack(prompt: str, seed: int) -> list[str]:
-        rollouts = sample(
+        rollouts = continuations(
             loaded.model,
-            Beginnings(template),
-            [[Message(TEXT, prompt)]],
+            template,
+            [prompt],
             samples_per_prompt=config.responses,
             max_new_tokens=config.attacker_tokens,
             temperature=config.attacker_temperature,
             seed=seed,
         )
-        return [rollout.text for rollout in in_order(rollouts)]
+        return [rollout.text for rollout in rollouts]
 
     return attack
 
@@ -184,9 +207,8 @@ def _begin(model: str, config: RedTeamConfig) -> tuple[list[list[Candidate]], li
 
 
 def _keep(config: RedTeamConfig, pools: Sequence[Sequence[Candidate]], rounds: Sequence[dict[str, Any]]) -> None:
-    with replacing(config.out / STATE) as aside:
-        state = {"pools": [[asdict(c) for c in pool] for pool in pools], "rounds": list(rounds)}
-        aside.write_text(json.dumps(state), encoding="utf-8")
+    state = {"pools": [[asdict(candidate) for candidate in pool] for pool in pools], "rounds": list(rounds)}
+    write_json(config.out / STATE, state)
 
 
 def _report(
@@ -202,8 +224,7 @@ def _report(
 
     worst = sorted((c for pool in pools for c in pool), key=lambda c: -c.score)
     for name, rows in ((ROUNDS, rounds), (WORST, [asdict(candidate) for candidate in worst])):
-        with replacing(config.out / name) as aside:
-            aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_rows(rows, config.out / name)
     trials = [f"trial {trial + 1}" for trial in range(config.trials)]
     charts = [
         curves.chart(

@@ -13,7 +13,7 @@ from heedful.evaluation.kl import ReferenceSample, divergence, reference_samples
 from heedful.evaluation.scenarios import read_prompts, run_scenario
 from heedful.rollouts.watch import Segment, WatchResult
 from heedful.scorers import Scorer, get
-from heedful.scorers.documents import Judgement, judge_documents
+from heedful.scorers.documents import judge_documents, scores_of
 from heedful.tokens.templates import Template
 from heedful.training.context import cache_folder
 from heedful.training.world import choose_device
@@ -68,19 +68,19 @@ class RunWatch:
 
     def _segments(self, scorer: Scorer, segments: Sequence[Segment]) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """Trained sequences scored again, beside the scores and control tokens that they carried."""
-        judged = judge_documents(scorer, [segment.text for segment in segments], self.asked.split)
+        found = scores_of(judge_documents(scorer, [segment.text for segment in segments], self.asked.split))
         rows = [
             {
                 "kind": "segment",
                 "name": segment.origin,
                 "prompt": " ".join(segment.controls),
                 "text": segment.text,
-                "score": judgement.score if isinstance(judgement, Judgement) else None,
+                "score": score,
                 "carried": float(np.mean(segment.scores)) if segment.scores else None,
             }
-            for segment, judgement in zip(segments, judged, strict=True)
+            for segment, score in zip(segments, found, strict=True)
         ]
-        scores = [judgement.score for judgement in judged if isinstance(judgement, Judgement)]
+        scores = [score for score in found if score is not None]
         carried = [score for segment in segments for score in segment.scores]
         metrics = {"segments/score": float(np.mean(scores))} if scores else {}
         return metrics | ({"segments/carried": float(np.mean(carried))} if carried else {}), rows

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+import numpy as np
 
 from heedful.examples.conversation import SkipRow
 from heedful.examples.readers.reader import Reader, items, lacks, name, number, others
@@ -57,8 +58,12 @@ def _made(row: Row, text: str, score: float, spans: list[Span], used: tuple[str,
     return Example([], [response], id=name(row, "id"), extra=others(row, used))
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Scores are stored in single precision."""
+
+
 def _score(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise SkipRow(NO_NUMBER)
     return float(value)
 
