@@ -187,7 +187,7 @@ def stream(connection: Connection, asked: Select[*tuple[Any, ...]]) -> Iterator[
     On SQLite straight from the driver: SQLAlchemy's care for each row takes longer than the reading.
     """
     if connection.dialect.name != "sqlite":
-        for block in connection.execution_options(yield_per=BLOCK).execute(asked).partitions():
+        for block in connection.execute(asked, execution_options={"yield_per": BLOCK}).partitions():
             yield from map(tuple, block)
         return
     spelled = asked.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})

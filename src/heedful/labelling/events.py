@@ -62,7 +62,7 @@ def verify(connection: Connection) -> tuple[int, str | None]:
     before, number = GENESIS, 0
     columns = [cast(column, Text) if column.name == "data" else column for column in event.c]
     asked = select(*columns).order_by(event.c.id)
-    for row in connection.execution_options(yield_per=1000).execute(asked).mappings():
+    for row in connection.execute(asked, execution_options={"yield_per": 1000}).mappings():
         number += 1
         if row["id"] != number:
             return number - 1, f"event {number} is missing"
