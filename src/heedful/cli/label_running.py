@@ -149,7 +149,7 @@ def users(
     role: Annotated[
         str, Parameter(help="add: admin, manager or annotator; member: manager, adjudicator, annotator")
     ] = "annotator",
-    project: Annotated[str | None, Parameter(help="project of member, pause, resume")] = None,
+    project: Annotated[str | None, Parameter(help="project of add, member, pause, resume")] = None,
     quota: Annotated[int | None, Parameter(help="answers that a member may give")] = None,
     url: Annotated[str, Parameter(help="where the pages are, for links")] = "http://127.0.0.1:8000",
     db: Db = None,
