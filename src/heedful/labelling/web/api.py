@@ -41,7 +41,7 @@ from heedful.labelling.web.bodies import (
     Skip,
     Submission,
 )
-from heedful.labelling.web.callers import DB, Labeller, Manager, Reader, member, of_project
+from heedful.labelling.web.callers import DB, Labeller, Manager, Reader, item_of, member, of_project
 from heedful.labelling.work import Refused
 
 router = APIRouter(prefix="/api/v1")
@@ -198,11 +198,7 @@ def void(slug: str, public_id: str, db: DB, account: Manager) -> None:
     """Take an item out."""
     found = of_project(db, account, slug, "manage")
     with db.write() as connection:
-        here = (item.c.public_id == public_id) & (item.c.project_id == found.id)
-        item_id = connection.execute(select(item.c.id).where(here)).scalar()
-        if item_id is None:
-            raise Refused(404, "there is no such item")
-        slots.void_item(connection, item_id, account.actor)
+        slots.void_item(connection, item_of(connection, found, public_id), account.actor)
 
 
 @router.post("/projects/{slug}/claim", responses={204: {"description": "nothing left"}}, response_model=None)
@@ -315,9 +311,7 @@ def adjudicate(slug: str, public_id: str, body: Decision, db: DB, account: Manag
     """Decide a disputed item."""
     found = of_project(db, account, slug, "adjudicate")
     with db.read() as connection:
-        here = (item.c.public_id == public_id) & (item.c.project_id == found.id)
-        if connection.execute(select(item.c.id).where(here)).first() is None:
-            raise Refused(404, "there is no such item")
+        item_of(connection, found, public_id)
     adjudicating.adjudicate(db, account.actor, public_id, body.value, body.category, body.note)
 
 

@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
+from sqlalchemy import Connection, select
 
 from heedful.labelling import projects
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.projects import Membership, Project
+from heedful.labelling.tables import item
 from heedful.labelling.web.guard import account_of, check_csrf
 from heedful.labelling.work import Refused
 
@@ -66,6 +68,15 @@ def of_project(db: Database, account: Account, slug: str, may: Literal["see", "m
     if not allowed:
         raise Refused(403, "you may not do this in this project")
     return found
+
+
+def item_of(connection: Connection, found: Project, public_id: str) -> int:
+    """The id of an item of the project.  Raises Refused (404)."""
+    here = (item.c.public_id == public_id) & (item.c.project_id == found.id)
+    item_id = connection.execute(select(item.c.id).where(here)).scalar()
+    if item_id is None:
+        raise Refused(404, "there is no such item")
+    return item_id
 
 
 def member(db: Database, account: Account, found: Project) -> Membership:

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from heedful.labelling import history, slots
 from heedful.labelling.tables import ITEM_STATES
-from heedful.labelling.web.callers import DB, of_project
+from heedful.labelling.web.callers import DB, item_of, of_project
 from heedful.labelling.web.forms import whole
 from heedful.labelling.web.showing import Sender, Viewer, back, show
 from heedful.labelling.web.words import in_words
@@ -52,8 +52,5 @@ def take_out(slug: str, public_id: str, db: DB, account: Sender) -> Response:
     """The item is given to nobody any more, and counted nowhere; what was said of it stays."""
     found = of_project(db, account, slug, "manage")
     with db.write() as connection:
-        one = history.history(connection, found, public_id)
-        if one is None:
-            raise Refused(404, "there is no such item")
-        slots.void_item(connection, one.about["id"], account.actor)
+        slots.void_item(connection, item_of(connection, found, public_id), account.actor)
     return back(f"/p/{slug}/items/{public_id}")

@@ -18,7 +18,7 @@ from heedful.labelling.exporting import Asked
 from heedful.labelling.tables import item, membership, user
 from heedful.labelling.web import render
 from heedful.labelling.web.api import Number
-from heedful.labelling.web.callers import DB, of_project
+from heedful.labelling.web.callers import DB, item_of, of_project
 from heedful.labelling.web.forms import answer_of, whole
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, sentence, show
 from heedful.labelling.web.words import choices, form_values, in_words
@@ -128,10 +128,7 @@ def adjudicate(request: Request, slug: str, public_id: str, db: DB, account: Sen
     """A disputed item is decided."""
     found = of_project(db, account, slug, "adjudicate")
     with db.read() as connection:
-        here = (item.c.public_id == public_id) & (item.c.project_id == found.id)
-        item_id = connection.execute(select(item.c.id).where(here)).scalar()
-        if item_id is None:
-            raise Refused(404, "there is no such item")
+        item_id = item_of(connection, found, public_id)
         keys = [row.key for row in items.responses_of(connection, [item_id])[item_id]]
     value = answer_of(found.questions, keys, form)
     try:
