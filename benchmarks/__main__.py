@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ def main() -> int:
     facts = machine(parts.THREADS)
     if is_busy(facts):
         print(f"The machine is busy (load per core {facts['load_per_core']}): times will mean little.", flush=True)
-    found: dict[str, Any] = {}
+    now = datetime.datetime.now(datetime.UTC)
+    stamp = f"{now:%Y-%m-%d-%H%M}-{(facts['commit'] or 'unknown')[:7]}"
+    result: dict[str, Any] = {"name": stamp, "date": f"{now:%Y-%m-%d}", "data": "", "machine": facts, "parts": {}}
+    alone = bool(arguments.keep and arguments.only and not arguments.quick)
+    if alone:
+        result["name"] += ALONE
     failed = []
-    data = ""
     with tempfile.TemporaryDirectory(prefix="heedful-bench-") as folder:
         for name in names:
             began = time.perf_counter()
@@ -38,29 +43,27 @@ def main() -> int:
             print(f"{name}: {'failed' if part is None else 'done'} in {time.perf_counter() - began:.0f} s", flush=True)
             if part is None:
                 failed.append(name)
-            else:
-                found[name], data = part["result"], part["data"]
-    now = datetime.datetime.now(datetime.UTC)
-    name = f"{now:%Y-%m-%d-%H%M}-{(facts['commit'] or 'unknown')[:7]}"
-    result = {"name": name, "date": f"{now:%Y-%m-%d}", "data": data, "machine": facts, "parts": found}
+                continue
+            result["parts"][name], result["data"] = part["result"], part["data"]
+            if alone:
+                _keep(result, newest)
     print(table(result, json.loads(REASONS.read_text(encoding="utf-8"))))
-    whole = not (arguments.quick or arguments.only or failed)
-    if whole:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{name}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        write_readme(result)
-        print(f"wrote benchmarks/results/{path.name} and the table in README.md")
-    elif arguments.keep and not failed:
-        result["name"] += ALONE
-        (RESULTS / f"{result['name']}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        combined = newest()
-        if combined is not None:
-            write_readme(combined)
-        print(f"wrote benchmarks/results/{result['name']}.json and its rows of the table in README.md")
-    elif not failed:
+    if not (arguments.quick or arguments.only or failed):
+        _keep(result, lambda: result)
+    elif not (alone or failed):
         print("Nothing was written: only a whole run is kept, or some parts by --keep.")
     return 1 if failed else 0
+
+
+def _keep(result: dict[str, Any], shown: Callable[[], dict[str, Any] | None]) -> None:
+    """Write the result, then what is to be `shown` into the README."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{result['name']}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    of_readme = shown()
+    if of_readme is not None:
+        write_readme(of_readme)
+    print(f"wrote benchmarks/results/{path.name} and the table in README.md", flush=True)
 
 
 def _run(name: str, folder: Path, quick: bool) -> dict[str, Any] | None:
