@@ -13,9 +13,10 @@ from benchmarks.corpus import write_jsonl
 from benchmarks.documents import sources
 from benchmarks.settings import clock
 from benchmarks.summary import ratio, summarise
+from heedful.config import ScoreConfig
 from heedful.scorers import get
 from heedful.scorers.documents import judge_documents
-from heedful.workflows.annotating import Annotation, annotate_documents
+from heedful.workflows.annotating import annotate_documents
 
 SCORERS = ("pep8", "pii")
 ALONE = 400_000
@@ -38,9 +39,9 @@ def annotation(work: Path, effort: Effort) -> dict[str, Any]:
         for workers in (1, 2):
             out = work / f"scored-{workers}"
             shutil.rmtree(out, ignore_errors=True)
-            asked = Annotation("pep8", str(data), out, workers=workers)
+            asked = ScoreConfig.model_validate({"data": str(data), "out": out, "workers": workers})
             began = clock()
-            annotate_documents(asked, echo=lambda line: None)
+            annotate_documents("pep8", asked, echo=lambda line: None)
             samples[f"{workers} worker{'s' * (workers > 1)}"].append(clock() - began)
     efficiency = ratio(samples, "1 worker", "2 workers") / 2
     return {

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from heedful.labelling import accounts, items, projects
+from heedful.labelling import accounts, items, projects, versions
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.new_items import NewItem, NewResponse
@@ -50,7 +50,7 @@ def set_up(db: Database, new_items: list[NewItem], overlap: int, people: int) ->
     """A project with people; the seconds that its import took."""
     with db.write() as connection:
         questions = Questions.model_validate({"preference": {"strength": 3}})
-        projects.create_project(connection, "p", questions, settings=ProjectSettings(overlap=overlap))
+        versions.create_project(connection, "p", questions, settings=ProjectSettings(overlap=overlap))
     with db.write() as connection:
         _, seconds = timed(lambda: items.add_items(connection, "p", new_items))
         projects.set_state(connection, "p", "open")

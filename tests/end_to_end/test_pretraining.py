@@ -119,9 +119,14 @@ def test_objectives_are_compared_over_seeds(trained):
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("score pep8 data=sources.jsonl", "documents are scored by one scorer"),
+        ("score data=sources.jsonl out=x", "documents are scored by one scorer"),
+        ("score pep8 data=sources.jsonl", "out is missing"),
+        ("score pep8 data=sources.jsonl out=x split=words", "split"),
+        ("score pep8 data=sources.jsonl out=x format=csv", "format"),
+        ("score pep8 data=sources.jsonl out=x engine=slurm", "engine"),
+        ("score pep8 data=sources.jsonl out=x workers=0", "workers"),
         ("score pep8 data=sources.jsonl out=x spilt=lines", "did you mean split"),
-        ("score pep8 data=sources.jsonl out=x workers=two", "workers must be a whole number"),
+        ("score pep8 data=sources.jsonl out=x workers=two", "workers"),
         ("train filtering model=small data=scored", "threshold=SCORE or quantile=SHARE"),
         ("train conditional model=small data=sources.jsonl", "heed score SCORER"),
         ("train mle model=small data=scored watch.segments=3", "name a scorer"),

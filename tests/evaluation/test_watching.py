@@ -113,7 +113,7 @@ class TestKL:
         loaded = load_policy(str(folder))
         found = divergence(loaded.model, Template.load(loaded.tokenizer, None), samples)
         assert found.sequence == pytest.approx(0.0, abs=1e-4)
-        assert found.num == 64
+        assert len(samples) == 64
 
     def test_another_model_is_at_one(self, samples, tmp_path):
         other = load_policy(str(save_tiny_model(tmp_path / "other", seed=5)))
@@ -135,7 +135,7 @@ class TestKL:
 
         model, template = loaded
         text = "def add(a)\n  b\n"
-        one = ReferenceSample(text, 0.0, 1, False)
+        one = ReferenceSample(text=text, logp=0.0, num_tokens=1)
         for lines, laid in ((False, f"<|aligned|>{text}"), (True, "<|aligned|>def add(a)\n<|aligned|>  b\n")):
             start = Beginnings(template).start
             pieces = template.vocabulary.encode([laid])[0]
@@ -208,24 +208,24 @@ class TestKL:
 
     def test_a_misspelt_control_token_is_refused(self, loaded):
         model, template = loaded
-        sample = ReferenceSample("ab", -1.0, 2, False)
+        sample = ReferenceSample(text="ab", logp=-1.0, num_tokens=2)
         with pytest.raises(UserError, match=r"no token <\|alligned\|>; did you mean <\|aligned\|>\?"):
             divergence(model, template, [sample], "<|alligned|>")
 
     def test_of_one_sample_the_interval_is_not_known(self, loaded):
         model, template = loaded
-        assert math.isnan(divergence(model, template, [ReferenceSample("ab", -1.0, 2, False)]).interval)
+        assert math.isnan(divergence(model, template, [ReferenceSample(text="ab", logp=-1.0, num_tokens=2)]).interval)
 
     def test_lines_are_those_of_a_file(self, loaded):
         """As in training: a form feed or U+2028 ends none, so that no control token stands behind one."""
         model, template = loaded
         text = "a b\n\x0cc\u2028 d\n"
         [by_lines, halves] = [
-            divergence(model, template, [ReferenceSample(text, 0.0, 1, False)], prefix, True).sequence
+            divergence(model, template, [ReferenceSample(text=text, logp=0.0, num_tokens=1)], prefix, True).sequence
             for prefix in ("", "<|aligned|>")
         ]
         assert by_lines != halves
-        ids, counted = kl._laid_out(template, ReferenceSample(text, 0.0, 1, False), "<|aligned|>", True)
+        ids, counted = kl._laid_out(template, ReferenceSample(text=text, logp=0.0, num_tokens=1), "<|aligned|>", True)
         control = template.vocabulary.encode(["<|aligned|>"])[0]
         assert sum(list(ids[i : i + len(control)]) == control for i in range(len(ids))) == 2
         assert len(ids) - counted.sum() == 2 * len(control)

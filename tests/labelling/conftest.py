@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from heedful.labelling import accounts, items, projects, work
+from heedful.labelling import accounts, items, projects, versions, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.new_items import NewItem, NewResponse
@@ -117,7 +117,7 @@ def make_project(
     """A project with items, open, that asks which response is better."""
     with db.write() as connection:
         asked = Questions.model_validate(questions or {"preference": {}})
-        projects.create_project(connection, slug, asked, settings=ProjectSettings(**settings), guidelines="# Be fair")
+        versions.create_project(connection, slug, asked, settings=ProjectSettings(**settings), guidelines="# Be fair")
         added = items.add_items(
             connection, slug, [pair(n) for n in range(num_items)] if new_items is None else new_items
         )

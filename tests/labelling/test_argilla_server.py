@@ -7,7 +7,7 @@ from benchmarks.labelling_projects import free_port
 from sqlalchemy import select
 
 from heedful.cli.root import main
-from heedful.labelling import projects
+from heedful.labelling import versions
 from heedful.labelling.consensus import gather
 from heedful.labelling.new_items import NewItem, NewResponse
 from heedful.labelling.projects import get_project
@@ -79,7 +79,7 @@ def values(db, slug: str) -> dict:
 
 def empty(db, slug: str, questions: dict) -> None:
     with db.write() as connection:
-        projects.create_project(connection, slug, Questions.model_validate(questions), settings=ProjectSettings())
+        versions.create_project(connection, slug, Questions.model_validate(questions), settings=ProjectSettings())
 
 
 def test_there_and_back_again(sqlite, stub, capsys):

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from heedful.examples.shape import Dropped
-from heedful.labelling import agreement_tables, importing, items, projects, quality, work
+from heedful.labelling import agreement_tables, importing, items, projects, quality, versions, work
 from heedful.labelling.consensus import decide, gather
 from heedful.labelling.database import Database
 from heedful.labelling.events import CLI
@@ -70,7 +70,7 @@ class TestMajorityInTheExport:
         make_project(sqlite, 1)
         answered(sqlite, "ann", [better("r0")])
         with sqlite.read() as connection:
-            moment = gather(connection, projects.get_project(connection, "p"))[0].answers[0].at
+            moment = gather(connection, projects.get_project(connection, "p"), times=True)[0].answers[0].at
             who = work.mine  # the answer is changed afterwards
         ann = next(iter([person_of(sqlite, "ann")]))
         with sqlite.read() as connection:
@@ -391,7 +391,7 @@ class TestImports:
             assert added.added == 1
             [one] = gather(connection, projects.get_project(connection, "p"))
         assert sorted(r.content[0]["content"] for r in one.responses) == ["no", "yes"]
-        assert one.answers == []  # what the data says is a suggestion, and nobody's answer
+        assert not one.answers  # what the data says is a suggestion, and nobody's answer
 
     def test_frames(self):
         pandas = pytest.importorskip("pandas")
@@ -475,7 +475,7 @@ class TestForTheHub:
         with sqlite.write() as connection:
             write_hub_folder(connection, "p", tmp_path / "set", Asked("trl"))
             make = questions_of({"preference": {}})
-            projects.create_project(connection, "q", make)
+            versions.create_project(connection, "q", make)
             read = importing.read_items(str(tmp_path / "set" / "data" / "train.parquet"))
             assert items.add_items(connection, "q", read).added == 3
 

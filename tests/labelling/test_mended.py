@@ -10,7 +10,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from heedful.cli.root import main
-from heedful.labelling import accounts, adjudicating, importing, items, projects, work
+from heedful.labelling import accounts, adjudicating, importing, items, projects, versions, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.consensus import decide, gather
 from heedful.labelling.database import Database
@@ -151,7 +151,7 @@ def test_dimensions_that_came_later(sqlite):
     answered(sqlite, "ann", [{"rating": {key: {"quality": 4} for key in ("r0", "r1")}}])
     with sqlite.write() as connection:
         asked = questions_of({"rating": {"dimensions": {"helpful": {}}}})
-        projects.add_version(connection, "p", asked, "", get_project(connection, "p").settings)
+        versions.add_version(connection, "p", asked, "", get_project(connection, "p").settings)
     answered(sqlite, "bob", [{"rating": {key: {"helpful": 2} for key in ("r0", "r1")}}])
     assert rows(sqlite, "heedful")[0]["responses"][0]["extra"]["rating"] == {"helpful": 2, "quality": 4}
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from heedful.cli.root import main
-from heedful.labelling import accounts, items, projects, work
+from heedful.labelling import accounts, items, projects, versions, work
 from heedful.labelling.agreement_tables import agreement_in, agreement_table
 from heedful.labelling.consensus import gather
 from heedful.labelling.database import Database
@@ -47,7 +47,7 @@ def set_overlap(db: Database, number: int) -> None:
     with db.write() as connection:
         found = get_project(connection, "p")
         settings = found.settings.model_copy(update={"overlap": number})
-        projects.add_version(connection, "p", found.questions, found.guidelines, settings)
+        versions.add_version(connection, "p", found.questions, found.guidelines, settings)
 
 
 def exported(db: Database, form: str, **asked):

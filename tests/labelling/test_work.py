@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import func, select, update
 
-from heedful.labelling import items, projects, slots, work
+from heedful.labelling import items, projects, slots, versions, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.events import CLI, verify
@@ -308,7 +308,7 @@ class TestOverlapChanges:
         assert work_off(db, ann) == 2
         with db.write() as connection:
             settings = found.settings.model_copy(update={"overlap": 2})
-            projects.add_version(connection, "p", found.questions, found.guidelines, settings)
+            versions.add_version(connection, "p", found.questions, found.guidelines, settings)
         assert (work_off(db, ann), work_off(db, bob)) == (0, 2)
 
     def test_a_voided_item_is_given_to_nobody(self, db):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import wrap
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from heedful.cli.settings_table import settings_table
 from heedful.cli.words import ConfigFiles, DryRun, files_of
 from heedful.config import CompareConfig
 from heedful.types import UserError
@@ -45,19 +45,6 @@ def _tabulate(runs: list[Path], objectives: list[str], settings: list[str]) -> N
     tabulate(runs, Path(values.get("out", "comparison")))
 
 
-def settings_table() -> str:
-    """The comparison's own settings, as `heed compare --help` prints them."""
-    lines = []
-    for name, field in CompareConfig.model_fields.items():
-        lines.append(f"  {name} ({'required' if field.is_required() else _shown(field.default)})")
-        lines += wrap(field.description or "", 79, initial_indent="      ", subsequent_indent="      ")
-    return "\n".join(lines)
-
-
-def _shown(default: object) -> str:
-    return "null" if default is None else "none" if default == [] else str(default)
-
-
 compare.__doc__ = f"""Train objectives from the same model on the same data, and say what came of each, in one report.
 
 Examples:
@@ -75,5 +62,5 @@ many runs. In a file: objectives: [sft, dpo], and dpo: {{beta: 0.05,0.1}}.
 
 Settings beside those of heed train (default): what they do
 
-{settings_table()}
+{settings_table(CompareConfig)}
 """

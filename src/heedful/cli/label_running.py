@@ -74,7 +74,7 @@ def create(
       heed label create harm --config safety.yaml
     """
     from heedful.config.load import read_yaml
-    from heedful.labelling import projects
+    from heedful.labelling import projects, versions
 
     projects.check_slug(slug)
     whole = read_yaml(config) if config is not None else {}
@@ -89,7 +89,7 @@ def create(
     settings = projects.settings_of(given if overlap is None else {**given, "overlap": overlap})
     guide = _read(guidelines) if guidelines is not None else ""
     with opened(db, create=True) as database, database.write() as connection:
-        projects.create_project(connection, slug, questions, name=name, guidelines=guide, settings=settings)
+        versions.create_project(connection, slug, questions, name=name, guidelines=guide, settings=settings)
     print(f"Made {slug}. Next: heed label import {slug} DATA, then heed label open {slug}")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import wrap
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from heedful.cli.settings_table import settings_table
 from heedful.cli.words import ConfigFiles, DryRun, files_of
 from heedful.config import RedTeamConfig
 from heedful.types import UserError
@@ -30,16 +30,6 @@ def redteam(
     run(model, load(RedTeamConfig, files_of(config), list(words)), dry_run=dry_run)
 
 
-def settings_table() -> str:
-    """Every setting with its default and what it does."""
-    lines = []
-    for name, field in RedTeamConfig.model_fields.items():
-        default = "required" if field.is_required() else "null" if field.default is None else field.default
-        lines.append(f"  {name} ({default})")
-        lines += wrap(field.description or "", 79, initial_indent="      ", subsequent_indent="      ")
-    return "\n".join(lines)
-
-
 redteam.__doc__ = f"""Find prompts that make a model misbehave, by an attacker that sees the worst so far.
 
 Examples:
@@ -49,5 +39,5 @@ Examples:
 
 Settings (default): what they do
 
-{settings_table()}
+{settings_table(RedTeamConfig)}
 """

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from textwrap import wrap
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
+from heedful.cli.settings_table import settings_table
 from heedful.cli.words import ConfigFiles, DryRun, ObjectiveName, Word, resolve
 from heedful.config import TrainConfig
-from heedful.config.errors import model_in
 
 
 def train(objective: ObjectiveName, /, *words: Word, config: ConfigFiles = None, dry_run: DryRun = False) -> None:
@@ -43,39 +39,6 @@ def _report(run: Path) -> Path:
     return page if up_to_date else report([run])
 
 
-def settings_table() -> str:
-    """Every setting with its default and what it does, as `heed train --help` prints it."""
-    lines = []
-    for name, field in TrainConfig.model_fields.items():
-        lines.append(f"  {name} ({_default(field)})")
-        lines += wrap(field.description or "", 79, initial_indent="      ", subsequent_indent="      ")
-        lines += _inner(name, field.annotation)
-    return "\n".join(lines)
-
-
-def _inner(name: str, annotation: object) -> list[str]:
-    """The settings of a setting that is a mapping."""
-    schema, lines = model_in(annotation), []
-    for inner, field in ({} if schema is None else schema.model_fields).items():
-        text = f"{name}.{inner} ({_default(field)}): {field.description}"
-        lines += wrap(text, 79, initial_indent="        ", subsequent_indent="          ")
-    return lines
-
-
-def _default(field: FieldInfo) -> str:
-    return "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
-
-
-def _shown(default: object) -> str:
-    if isinstance(default, BaseModel):
-        return "as below"
-    if default is None:
-        return "null"
-    if default == "":
-        return "made from the names"
-    return str(default).lower() if isinstance(default, bool) else str(default)
-
-
 train.__doc__ = f"""Train a model on feedback by an objective, into a run folder that resumes where it was stopped.
 
 Examples:
@@ -92,5 +55,5 @@ name:  objective: {{name: dpo, beta: 0.1}}.  A list is [a,b]; nothing is null.
 
 Settings (default): what they do
 
-{settings_table()}
+{settings_table(TrainConfig)}
 """

@@ -11,6 +11,7 @@ from heedful.config.load import build, build_train, join, load, load_train, merg
 from heedful.config.redteam import RedTeamConfig
 from heedful.config.resume import RESUMABLE, resumed
 from heedful.config.schema import TrainConfig
+from heedful.config.score import ScoreConfig
 from heedful.config.signature import settings_model
 from heedful.config.suggest import did_you_mean, suggest
 from heedful.config.watch import EvaluateConfig, KLConfig, ScenarioConfig, WatchConfig
@@ -25,6 +26,7 @@ __all__ = [
     "ObjectiveConfig",
     "RedTeamConfig",
     "ScenarioConfig",
+    "ScoreConfig",
     "TrainConfig",
     "WatchConfig",
     "build",

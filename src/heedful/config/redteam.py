@@ -23,7 +23,7 @@ class RedTeamConfig(Schema):
     pool: str | None = Field(
         None, description="first prompts: JSON Lines with `text`; null: those that come with the task"
     )
-    template: Path | None = Field(None, description="file with the attacker's instruction; null: the task's own")
+    instruction: Path | None = Field(None, description="file with the attacker's instruction; null: the task's own")
     trials: Count = Field(3, description="times everything is begun anew; more makes the curves surer")
     rounds: Count = Field(10, description="rounds of a trial; more finds worse prompts")
     pool_size: Count = Field(20, description="prompts of the first pool")

@@ -33,26 +33,30 @@ AT_ONCE = 32
 """Samples that an endpoint is asked for together."""
 
 
-@dataclass(frozen=True)
-class ReferenceSample:
-    """logp: of the text under the reference in nats, its end included if it is finished.  num_tokens: the reference's.
-    ids: its tokens, where the reference is a model of one's own."""
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A text.  finished: whether its end belongs to it.  ids: its tokens, where a model of one's own drew it."""
 
     text: str
+    finished: bool = False
+    ids: list[int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceSample(Sample):
+    """logp: of the text under the reference, nats, its end included if it is finished.  num_tokens: the reference's."""
+
     logp: float
     num_tokens: int
-    finished: bool
-    ids: list[int] | None = None
 
 
 @dataclass(frozen=True)
 class KL:
-    """sequence: nats a sample, with half its 95 % interval.  token: nats a token of the reference.  num: samples."""
+    """sequence: nats a sample, with half its 95 % interval.  token: nats a token of the reference."""
 
     sequence: float
     interval: float
     token: float
-    num: int
 
     def metrics(self) -> dict[str, float]:
         return {"kl/sequence": self.sequence, "kl/interval": self.interval, "kl/token": self.token}
@@ -119,7 +123,8 @@ def _of_model(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[
         assert rollout.logps is not None
         ids = rollout.response_ids[:-1] if rollout.finished else rollout.response_ids
         num = len(rollout.response_ids)
-        yield ReferenceSample(rollout.text, float(np.sum(rollout.logps)), num, rollout.finished, ids)
+        logp = float(np.sum(rollout.logps))
+        yield ReferenceSample(text=rollout.text, logp=logp, num_tokens=num, finished=rollout.finished, ids=ids)
 
 
 def _of_endpoint(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
@@ -133,7 +138,7 @@ def _of_endpoint(config: KLConfig, known: int, seed: int, device: Any) -> Iterat
         for one in given:
             logps = [logp for logp in one.logps if logp is not None]
             # A server does not say how likely the end was, so it counts on neither side.
-            yield ReferenceSample(one.text, float(np.sum(logps)), len(logps), False)
+            yield ReferenceSample(text=one.text, logp=float(np.sum(logps)), num_tokens=len(logps))
 
 
 def divergence(
@@ -144,7 +149,7 @@ def divergence(
     prefix: put before every sample, and before each of its lines if `lines`; as a condition, it is not counted.
     """
     check_prefix(template, prefix)
-    logps = np.array(_logps(model, template, samples, prefix, lines))
+    logps = np.array(log_likelihoods(model, template, samples, prefix, lines))
     differences = np.array([one.logp for one in samples]) - logps
     deviation = float(differences.std(ddof=1)) if len(samples) > 1 else float("nan")  # of one it is not known
     tokens = sum(one.num_tokens for one in samples)
@@ -152,14 +157,13 @@ def divergence(
         float(differences.mean()),
         1.96 * deviation / len(samples) ** 0.5,
         float(differences.sum() / max(tokens, 1)),
-        len(samples),
     )
 
 
-def _logps(
-    model: PackedModel, template: Template, samples: Sequence[ReferenceSample], prefix: str, lines: bool
+def log_likelihoods(
+    model: PackedModel, template: Template, samples: Sequence[Sample], prefix: str = "", lines: bool = False
 ) -> list[float]:
-    """log p of every sample's text under the model, in nats."""
+    """log p of every sample's text under the model, in nats, given the prefix as in `divergence`."""
     start = np.array([template.start_id], np.int32)
     encoded, examples, rows = [], [], []
     for row, one in enumerate(samples):
@@ -182,7 +186,7 @@ def _logps(
     return found.tolist()
 
 
-def _laid_out(template: Template, one: ReferenceSample, prefix: str, lines: bool) -> tuple[np.ndarray, np.ndarray]:
+def _laid_out(template: Template, one: Sample, prefix: str, lines: bool) -> tuple[np.ndarray, np.ndarray]:
     """The tokens that the model reads, and which of them count.
 
     The reference's own tokens, where this tokenizer spells the text with them; else the text is tokenised.
@@ -202,7 +206,7 @@ def _laid_out(template: Template, one: ReferenceSample, prefix: str, lines: bool
     return np.array(ids, np.int32), np.array(counted, bool)
 
 
-def _parts(template: Template, one: ReferenceSample, known: bool, lines: bool) -> list[list[int]]:
+def _parts(template: Template, one: Sample, known: bool, lines: bool) -> list[list[int]]:
     """The tokens of the text, by lines if asked for."""
     vocabulary = template.vocabulary
     if not known:

@@ -21,8 +21,9 @@ from heedful.labelling.agreement import (
     ranking_agreement,
     raw_agreement,
 )
-from heedful.labelling.consensus import Decided
+from heedful.labelling.consensus import Decided, Gathered
 from heedful.labelling.projects import Project
+from heedful.labelling.questions import Value
 from heedful.labelling.tables import annotation, annotation_value, item, membership
 from heedful.labelling.values import flat_rows
 
@@ -39,10 +40,11 @@ def level_of(question: str) -> Level:
     return "interval" if question.startswith("rating.") else LEVELS.get(question, "nominal")
 
 
-def agreement_table(items: Sequence[Decided]) -> dict[str, Any]:
+def agreement_table(items: Gathered) -> dict[str, Any]:
     """Of every question raw agreement, α with its interval, Fleiss' κ; of two labellers Cohen's κ."""
-    first: dict[tuple[int, ...], Decided] = {}
-    numbers: Counter[tuple[int, ...]] = Counter()
+    flat = _Flat()
+    first: dict[tuple[int, int], Decided] = {}
+    numbers: Counter[tuple[int, int]] = Counter()
     for one in items:
         kinship = one.kinship
         numbers[kinship] += 1
@@ -51,11 +53,11 @@ def agreement_table(items: Sequence[Decided]) -> dict[str, Any]:
     rankings: list[list[list[float]]] = []
     judged: list[tuple[dict[str, dict[str | None, Counter[float]]], int]] = []
     for kinship, one in first.items():
-        number, units = numbers[kinship], _units(one)
+        number, units = numbers[kinship], _units(one, flat)
         for name in [name for name in units if not name.startswith("harm.")]:
             tables[name] += [(labels, number) for labels in units[name].values()]
         judged.append((units, number))
-        given = [answer.value["ranking"]["ranks"] for answer in one.answers if "ranking" in answer.value]
+        given = [value["ranking"]["ranks"] for value in one.answers.values if "ranking" in value]
         rankings += [[[ranks[key] for key in one.keys] for ranks in given]] * number
     for name in {name for units, _ in judged for name in units if name.startswith("harm.")}:
         tables[name] = [
@@ -66,19 +68,29 @@ def agreement_table(items: Sequence[Decided]) -> dict[str, Any]:
     return _table(tables, _of_pair_in(items), rankings)
 
 
-def _units(one: Decided) -> dict[str, dict[str | None, Counter[float]]]:
+class _Flat(dict[int, list[dict[str, Any]]]):
+    """Answers as flat rows, each made once: those alike are one object."""
+
+    def of(self, value: Value) -> list[dict[str, Any]]:
+        found = self.get(id(value))
+        if found is None:
+            found = self[id(value)] = flat_rows(value)
+        return found
+
+
+def _units(one: Decided, flat: _Flat) -> dict[str, dict[str | None, Counter[float]]]:
     """Question → response (or None) → how often each label was given."""
     units: dict[str, dict[str | None, Counter[float]]] = defaultdict(lambda: defaultdict(Counter))
-    for answer in one.answers:
-        for row in flat_rows(answer.value):
+    for value in one.answers.values:
+        for row in flat.of(value):
             units[row["question"]][row["response_key"]][row["num"]] += 1
     return units
 
 
-def _of_pair_in(items: Sequence[Decided]) -> Single:
+def _of_pair_in(items: Gathered) -> Single:
     """Single labels, where exactly two people gave any: for Cohen's κ."""
     single: Single = defaultdict(list)
-    if len({answer.labeller for one in items for answer in one.answers}) == 2:
+    if len(items.answers.labellers) == 2:
         for one in items:
             for answer in one.answers:
                 for row in flat_rows(answer.value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import floor
@@ -10,16 +10,17 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Text, and_, cast, func, select
+from sqlalchemy import Connection, func, select
 
 from heedful.labelling.aggregation import Outcome, majority, one_coin
 from heedful.labelling.database import stream
+from heedful.labelling.gathered import Answers, Book
 from heedful.labelling.items import Stored, responses_in, responses_of
 from heedful.labelling.new_items import response_keys
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import OUTCOMES, Value, competition_ranks
 from heedful.labelling.tables import adjudication, annotation, item, membership, user
-from heedful.labelling.values import BOTH_BAD, TIE, Parsed, winner_number
+from heedful.labelling.values import BOTH_BAD, TIE, winner_number
 from heedful.types import UserError
 
 UNDECIDED = "the votes are tied"
@@ -30,22 +31,12 @@ NO_DIFFERENCE = 1e-6
 
 
 @dataclass(slots=True)
-class Answer:
-    """One person's current answer to an item.  labeller: their user name.  value: read only, as others may share it."""
-
-    labeller: str
-    value: Value
-    wall_ms: int | None
-    at: float
-    version: int
-
-
-@dataclass(slots=True)
 class Decided:
     """An item and what was decided on it.
 
     value: the consensus, with only the questions that were decided.  confidence: of each, the share of votes or the
-    posterior.  undecided: question → why there is no decision.
+    posterior.  undecided: question → why there is no decision.  Items with the same answers may share all three; what
+    changes one of them copies it first (`own`).
     """
 
     id: int
@@ -57,7 +48,7 @@ class Decided:
     meta: dict[str, Any]
     group: str
     responses: list[Stored]
-    answers: list[Answer]
+    answers: Answers
     value: Value = field(default_factory=dict)
     confidence: dict[str, float] = field(default_factory=dict)
     undecided: dict[str, str] = field(default_factory=dict)
@@ -73,14 +64,26 @@ class Decided:
         return self.responses[int(key[1:])]
 
     @property
-    def kinship(self) -> tuple[int, ...]:
-        """The same for items with the same answers, whoever gave them; answers alike are one object (`Parsed`)."""
-        return len(self.responses), *sorted([id(answer.value) for answer in self.answers])
+    def kinship(self) -> tuple[int, int]:
+        """The same for items with the same answers, whoever gave them."""
+        return len(self.responses), id(self.answers.values)
+
+    def own(self) -> None:
+        """What was decided is this item's alone from now on."""
+        self.value, self.confidence, self.undecided = {**self.value}, {**self.confidence}, {**self.undecided}
 
     @property
     def keys(self) -> list[str]:
         """The responses' names."""
         return response_keys(len(self.responses))
+
+
+class Gathered(list[Decided]):
+    """Items of a project.  answers: all answers to them."""
+
+    def __init__(self, items: Iterable[Decided], answers: Book) -> None:
+        super().__init__(items)
+        self.answers = answers
 
 
 Aggregate = Callable[[Sequence["Decided"]], None]
@@ -95,33 +98,35 @@ def gather(
     kinds: Sequence[str] = ("normal",),
     without_paused: bool = False,
     item_ids: Sequence[int] | None = None,
-) -> list[Decided]:
+    times: bool = False,
+) -> Gathered:
     """The items of a project with their answers, in the order of the data; void ones are left out.
 
     as_of: the answers as they were then.  without_paused: leave out the answers of labellers who are paused.
+    times: with when the answers were given, and how long they took.
     """
     names = ("id", "external_id", "kind", "state", "prompt", "context", "meta", "group_key")
-    here = (item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds))
-    asked = select(*[item.c[name] for name in names]).where(*here)
+    here = [item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds)]
     if item_ids is not None:
-        asked = asked.where(item.c.id.in_(item_ids))
-    rows = list(stream(connection, asked.order_by(item.c.position, item.c.id)))
-    answers = _answers(connection, found, as_of, without_paused, item_ids)
+        here.append(item.c.id.in_(item_ids))
+    asked = select(*[item.c[name] for name in names]).where(*here).order_by(item.c.position, item.c.id)
+    rows = list(stream(connection, asked))
+    wanted = [annotation.c.item_id.in_(select(item.c.id).where(*here)), *_conditions(found, as_of, without_paused)]
+    people: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
+    answers = Book.read(connection, people, wanted, times=times)
     responses = responses_of(connection, item_ids) if item_ids is not None else responses_in(connection, found.id)
-    return [
-        Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], answers.get(key, []))
-        for key, name, kind, state, prompt, context, meta, group in rows
-    ]
+    return Gathered(
+        [
+            Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], answers.of(key))
+            for key, name, kind, state, prompt, context, meta, group in rows
+        ],
+        answers,
+    )
 
 
-def _answers(
-    connection: Connection,
-    found: Project,
-    as_of: float | None,
-    without_paused: bool,
-    item_ids: Sequence[int] | None,
-) -> dict[int, list[Answer]]:
-    current = annotation.c.is_current
+def _conditions(found: Project, as_of: float | None, without_paused: bool) -> list[Any]:
+    """Which of the answers to an item are meant."""
+    conditions: list[Any] = [annotation.c.is_current]
     if as_of is not None:
         newest = (
             select(annotation.c.slot_id, func.max(annotation.c.revision).label("revision"))
@@ -130,31 +135,11 @@ def _answers(
             .subquery()
         )
         of_slot = select(newest.c.revision).where(newest.c.slot_id == annotation.c.slot_id).scalar_subquery()
-        current = annotation.c.revision == of_slot
-    wanted = [annotation.c.project_id == found.id, current]
-    if item_ids is not None:
-        wanted.append(annotation.c.item_id.in_(item_ids))
-    asked = (
-        select(
-            annotation.c.item_id,
-            annotation.c.user_id,
-            cast(annotation.c.value, Text),
-            annotation.c.wall_ms,
-            annotation.c.submitted_at,
-            annotation.c.project_version,
-        )
-        .where(*wanted)
-        .order_by(annotation.c.item_id, annotation.c.slot_id)
-    )
+        conditions = [annotation.c.revision == of_slot]
     if without_paused:
-        here = and_(membership.c.user_id == annotation.c.user_id, membership.c.project_id == found.id)
-        asked = asked.join(membership, here).where(~membership.c.paused)
-    answers: dict[int, list[Answer]] = defaultdict(list)
-    names: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
-    values = Parsed()
-    for item_id, user_id, text, wall_ms, at, version in stream(connection, asked):
-        answers[item_id].append(Answer(names[user_id], values[text], wall_ms, at, version))
-    return answers
+        working = select(membership.c.user_id).where(membership.c.project_id == found.id, ~membership.c.paused)
+        conditions.append(annotation.c.user_id.in_(working))
+    return conditions
 
 
 def decide(
@@ -172,8 +157,6 @@ def decide(
     """
     if callable(aggregate):
         aggregate(items)
-        for one in items:
-            one.value = {**one.value}  # it may be an answer's own, which is shared
     elif aggregate in AGGREGATES:
         AGGREGATES[aggregate](items)
     else:
@@ -196,14 +179,14 @@ def decide(
 
 def by_majority(items: Sequence[Decided]) -> None:
     """Strict majority of every categorical question, the median of strengths, the mean of grades and ranks."""
-    first: dict[tuple[int, ...], Decided] = {}
+    first: dict[tuple[int, int], Decided] = {}
     for one in items:
         one.method = MAJORITY
         alike = first.setdefault(one.kinship, one)
         if alike is one:
             _decide_one(one)
         else:
-            one.value, one.confidence, one.undecided = {**alike.value}, {**alike.confidence}, {**alike.undecided}
+            one.value, one.confidence, one.undecided = alike.value, alike.confidence, alike.undecided
 
 
 def by_one_coin(items: Sequence[Decided]) -> None:
@@ -238,7 +221,7 @@ AGGREGATES: dict[str, Aggregate] = {MAJORITY: by_majority, "onecoin": by_one_coi
 
 
 def _decide_one(one: Decided) -> None:
-    values = [answer.value for answer in one.answers]
+    values = one.answers.values
     for question in ("preference", "safer"):
         labels = [winner_number(value[question]) for value in values if question in value]
         if labels:
@@ -267,6 +250,7 @@ def _decide_one(one: Decided) -> None:
 
 def _settle(one: Decided, question: str, outcome: Outcome) -> None:
     """Write a decided winner, or why there is none; with it how strong the winner's side thinks it is."""
+    one.own()
     one.value.pop(question, None)
     one.undecided.pop(question, None)
     one.confidence[question] = outcome.share
@@ -279,10 +263,9 @@ def _settle(one: Decided, question: str, outcome: Outcome) -> None:
         if said["winner"] is None:
             said["outcome"] = OUTCOMES[0] if label == TIE else OUTCOMES[1]
         strengths = [
-            answer.value[question]["strength"]
-            for answer in one.answers
-            if answer.value.get(question, {}).get("winner") == said["winner"]
-            and answer.value[question].get("strength") is not None
+            value[question]["strength"]
+            for value in one.answers.values
+            if value.get(question, {}).get("winner") == said["winner"] and value[question].get("strength") is not None
         ]
         if strengths and said["winner"] is not None:
             said["strength"] = median(strengths)
@@ -334,7 +317,7 @@ def agreement_of(one: Decided, question: str) -> float | None:
     said = one.value.get(question)
     if said is not None and one.method == MAJORITY and question in ("preference", "safer"):
         return one.confidence[question]
-    given = [answer.value[question] for answer in one.answers if question in answer.value]
+    given = [value[question] for value in one.answers.values if question in value]
     if said is None or not given:
         return None
     if question in ("preference", "safer"):

@@ -195,14 +195,15 @@ def stream(connection: Connection, asked: Select[*tuple[Any, ...]]) -> Iterator[
     driver: Any = connection.connection.driver_connection
     rows = driver.execute(str(spelled), values)
     places = [place for place, column in enumerate(asked.selected_columns) if isinstance(column.type, JSON)]
-    if not places:
-        yield from rows
-        return
-    for row in map(list, rows):
+    while block := rows.fetchmany(BLOCK):
+        columns = list(zip(*block, strict=True)) if places else []
         for place in places:
-            if row[place] is not None:
-                row[place] = orjson.loads(row[place])
-        yield row
+            columns[place] = tuple([_parsed(text) for text in columns[place]])
+        yield from zip(*columns, strict=True) if places else block
+
+
+def _parsed(text: str | None) -> Any:
+    return None if text is None or text == "null" else {} if text == "{}" else orjson.loads(text)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, insert, select
 from heedful.config.suggest import did_you_mean
 from heedful.examples.io import replacing, row_of
 from heedful.labelling.agreement_tables import agreement_table
-from heedful.labelling.consensus import AGGREGATES, Aggregate, Decided, decide, gather
+from heedful.labelling.consensus import AGGREGATES, Aggregate, Decided, Gathered, decide, gather
 from heedful.labelling.database import many_rows, now
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.formats import argilla, label_studio, native
@@ -120,8 +120,14 @@ def export(connection: Connection, slug: str, asked: Asked) -> Export:
 
 
 def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequence[str]) -> Export:
-    settings = {"as_of": asked.as_of, "without_paused": asked.without_paused}
-    items = gather(connection, found, kinds=kinds, **settings)
+    items = gather(
+        connection,
+        found,
+        kinds=kinds,
+        as_of=asked.as_of,
+        without_paused=asked.without_paused,
+        times=asked.format == "label-studio" or callable(asked.aggregate),
+    )
     decide(connection, found, items, asked.aggregate, as_of=asked.as_of)
     reasons: Counter[str] = Counter()
     doubled: Counter[str] = Counter()
@@ -154,11 +160,17 @@ def _thresholds(items: Sequence[Decided], asked: Asked, reasons: Counter[str]) -
         if one.n < asked.min_n and one.method != "adjudicated":
             reasons["nobody answered it" if one.n == 0 else f"fewer than {asked.min_n} answers"] += 1
             continue
-        for name in [name for name, share in one.confidence.items() if share < asked.min_confidence]:
-            if name in one.value:
-                del one.value[name]
-                one.undecided[name] = f"confidence below {asked.min_confidence:g}"
+        if asked.min_confidence:
+            _forget_unsure(one, asked.min_confidence)
         yield one
+
+
+def _forget_unsure(one: Decided, least: float) -> None:
+    one.own()
+    for name in [name for name, share in one.confidence.items() if share < least]:
+        if name in one.value:
+            del one.value[name]
+            one.undecided[name] = f"confidence below {least:g}"
 
 
 def _made(
@@ -241,6 +253,8 @@ def _identity(row: Row) -> tuple[bytes, bytes]:
 
 def _split(groups: Sequence[tuple[Decided, list[Row]]], share: float) -> tuple[list[Row], list[Row]]:
     """By prompt, never by row: a prompt is on one side with everything that was said of it."""
+    if share == 0:
+        return [row for _, rows in groups for row in rows], []
     train, held_out = [], []
     for one, rows in groups:
         number = int.from_bytes(hashlib.blake2b(one.group.encode(), digest_size=8).digest(), "big")
@@ -252,28 +266,26 @@ def _manifest(
     connection: Connection,
     found: Project,
     asked: Asked,
-    items: Sequence[Decided],
+    items: Gathered,
     groups: Sequence[tuple[Decided, list[Row]]],
     reasons: Counter[str],
 ) -> dict[str, Any]:
     aggregate = asked.aggregate if isinstance(asked.aggregate, str) else getattr(asked.aggregate, "__name__", "own")
     params = asdict(replace(asked, aggregate=aggregate))
-    versions = sorted({answer.version for one in items for answer in one.answers})
-    newest = max((answer.at for one in items for answer in one.answers), default=None)
-    total = len(items)
+    answers = items.answers
     return {
         "project": found.slug,
         "format": asked.format,
         "params": params,
-        "newest_answer": newest,
-        "versions": versions,
+        "newest_answer": answers.newest,
+        "versions": answers.versions,
         "current_version": found.version,
         "questions": found.questions.model_dump(mode="json", exclude_none=True),
-        "items": {"in": total, "out": len(groups)},
+        "items": {"in": len(items), "out": len(groups)},
         "left_out": dict(sorted(reasons.items())),
         "kept_aside": _kept_aside(connection, found, asked),
-        "answers": sum(one.n for one in items),
-        "labellers": len({answer.labeller for one in items for answer in one.answers}),
+        "answers": len(answers),
+        "labellers": len(answers.labellers),
         "agreement": agreement_table(items),
         "direction": _direction(asked),
     }

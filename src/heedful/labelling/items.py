@@ -253,11 +253,18 @@ def response_counts(connection: Connection, project_id: int) -> set[int]:
 def responses_in(connection: Connection, project_id: int) -> dict[int, list[Stored]]:
     """The responses of all items of a project, in the order of the data."""
     found: dict[int, list[Stored]] = defaultdict(list)
-    columns = (response.c.item_id, *[response.c[name] for name in Stored._fields])
-    asked = select(*columns).join(item, item.c.id == response.c.item_id).where(item.c.project_id == project_id)
-    for item_id, *row in stream(connection, asked.order_by(response.c.item_id, response.c.id)):
-        found[item_id].append(Stored(*row))
+    here = select(item.c.id).where(item.c.project_id == project_id)
+    asked = select(*[response.c[name] for name in Stored._fields], response.c.item_id)
+    for *row, item_id in stream(connection, asked.where(response.c.item_id.in_(here))):
+        found[item_id].append(Stored._make(row))
+    for responses in found.values():
+        if len(responses) > 1:
+            responses.sort(key=_number)
     return found
+
+
+def _number(one: Stored) -> int:
+    return int(one.key[1:])
 
 
 def responses_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, list[Stored]]:

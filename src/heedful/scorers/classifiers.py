@@ -114,13 +114,11 @@ def classifier(spec: str, device: str) -> Scorer:
     folder, label, parts = _split_spec(spec)
     model, config = load_classifier(folder, device)
     index, negated = _label(folder, config, label)
-    independent = config.num_labels == 1 or config.problem_type == "multi_label_classification"
 
     def function(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         joined = [p + r for p, r in zip(prompts, responses, strict=True)]
         reads = {"response": (responses, None), "pair": (prompts, responses), "joined": (joined, None)}
-        logits = model(*reads[parts])
-        found = (sigmoid(logits) if independent else softmax(logits))[:, index]
+        found = probabilities(model(*reads[parts]), config)[:, index]
         return 1 - found if negated else found
 
     judged, about = saying_something(function), f"P({label or config.id2label[index]}) by {folder}"
@@ -184,6 +182,12 @@ def saying_something(function: Callable[[Sequence[str], Sequence[str]], np.ndarr
         return scores.tolist()
 
     return judged
+
+
+def probabilities(logits: np.ndarray, config: Any) -> np.ndarray:
+    """Of each label: σ of its logit for one label, or labels that do not exclude each other, else the softmax."""
+    independent = config.num_labels == 1 or config.problem_type == "multi_label_classification"
+    return sigmoid(logits) if independent else softmax(logits)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

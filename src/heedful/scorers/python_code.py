@@ -6,8 +6,6 @@ import ast
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 from heedful.scorers.documents import lines_of, tiled
 from heedful.types import Span
@@ -82,9 +80,11 @@ def pep8_documents(texts: Sequence[str]) -> list[tuple[float, list[Span]]]:
 
 
 def _pep8_document(text: str) -> tuple[float, list[Span]]:
+    from heedful.scorers.pep8_checks import found_in
+
     lines = lines_of(text)
     try:
-        found = [line for line, _ in _found(list(lines))]  # a copy: pycodestyle takes a byte order mark off its first
+        found = [line for line, _ in found_in(list(lines))]  # a copy: a byte order mark is taken off the first
     except (UnicodeError, IndexError, ValueError, RecursionError):
         found = []
     counts = Counter(min(max(line, 1), len(lines)) for line in found)
@@ -93,38 +93,8 @@ def _pep8_document(text: str) -> tuple[float, list[Span]]:
 
 
 def violations(prompt: str, response: str) -> list[str]:
-    """The codes of pycodestyle's violations on the lines of the response, in its order of finding them."""
+    """The codes of pycodestyle's violations on the lines of the response, in no particular order."""
+    from heedful.scorers.pep8_checks import found_in
+
     first = prompt.count("\n") + 1
-    return [code for line, code in _found((prompt + response).splitlines(keepends=True)) if line >= first]
-
-
-def _found(lines: list[str]) -> list[tuple[int, str]]:
-    """Line (from 1) and code of every violation."""
-    import pycodestyle
-
-    options, report_type = _style()
-    report = report_type(options)
-    pycodestyle.Checker(lines=lines, options=options, report=report).check_all()
-    return report.found
-
-
-@cache
-def _style() -> tuple[Any, type]:
-    """Options and report class, made once: building them takes longer than checking a function."""
-    import pycodestyle
-
-    class Found(pycodestyle.BaseReport):
-        """Keeps every violation; pycodestyle's own reports keep the first of a kind."""
-
-        def __init__(self, options: Any) -> None:
-            super().__init__(options)
-            self.found: list[tuple[int, str]] = []
-
-        def error(self, line_number: int, offset: int, text: str, check: Any) -> str | None:
-            code = text[:4]
-            if not self._ignore_code(code):
-                self.found.append((line_number, code))
-            return code
-
-    # No configuration file: a score must not depend on the folder it is computed in.
-    return pycodestyle.StyleGuide(config_file=False, quiet=2).options, Found
+    return [code for line, code in found_in((prompt + response).splitlines(keepends=True)) if line >= first]

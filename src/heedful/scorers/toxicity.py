@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from heedful.scorers.classifiers import saying_something, sigmoid, softmax
+from heedful.scorers.classifiers import probabilities, saying_something
 from heedful.scorers.published import is_published
 from heedful.scorers.scorer import Scorer
 from heedful.types import UserError
@@ -31,11 +31,9 @@ def toxicity(name: str, device: str = "cpu") -> Scorer:
         raise UserError(
             f"{name} has no label toxicity or toxic, it has {known}; classifier:{name}:LABEL scores documents by one"
         )
-    independent = config.num_labels == 1 or config.problem_type == "multi_label_classification"
 
     def judged(prompts: Sequence[str], responses: Sequence[str]):
-        logits = model(list(responses))
-        return (sigmoid(logits) if independent else softmax(logits))[:, index]
+        return probabilities(model(list(responses)), config)[:, index]
 
     function = saying_something(judged)
     return Scorer("toxicity", function, True, None, f"P(toxic) by {name}", note=model.note, split="sentences")

@@ -47,20 +47,28 @@ def prepare(
     Every process may call this at once: the first to finish provides the folder.
     """
     settings = {"max_length": max_length, "max_prompt_length": max_prompt_length, "train_on": train_on}
-    path = Path(cache_dir) / _key(shaped.examples, template, settings)
-    if (path / META).is_file() and (path / REPORT).is_file():
-        store, report = TokenStore.open(path), DataReport.from_json(json.loads((path / REPORT).read_text()))
-    else:
+
+    def write(path: Path) -> tuple[TokenStore, DataReport]:
         tally = _Tally()
         store = TokenStore.write(path, tally.encode(shaped.examples, template, settings, progress), shaped.examples)
-        report = _report(store, shaped.examples, template, settings, tally)
-        with replacing(path / REPORT) as aside:
-            aside.write_text(json.dumps(report.to_json(), indent=1))
+        return store, _report(store, shaped.examples, template, settings, tally)
+
+    store, report = kept(Path(cache_dir) / _key(shaped.examples, template, settings), write)
     report.num_in += len(shaped.dropped)
     for dropped in shaped.dropped:
         report.drop(dropped.reason, dropped.origin)
     report.notes = [*shaped.notes, *report.notes]
     assert report.num_in == report.num_trained + report.num_dropped
+    return store, report
+
+
+def kept(path: Path, write: Callable[[Path], tuple[TokenStore, DataReport]]) -> tuple[TokenStore, DataReport]:
+    """The store at `path` and its report, as they are there whole; otherwise what `write` makes there."""
+    if (path / META).is_file() and (path / REPORT).is_file():
+        return TokenStore.open(path), DataReport.from_json(json.loads((path / REPORT).read_text(encoding="utf-8")))
+    store, report = write(path)
+    with replacing(path / REPORT) as aside:
+        aside.write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
     return store, report
 
 

@@ -15,16 +15,15 @@ import numpy as np
 from heedful.config import TrainConfig
 from heedful.examples import LoadReport
 from heedful.examples.documents import documents_of, problem_of
-from heedful.examples.io import replacing
 from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
 from heedful.objectives import conditional, filtering
 from heedful.objectives.reduce import Objective
 from heedful.objectives.trial import needs
 from heedful.tokens.documents import Controls, EncodedDocument, encode_documents, sequences
-from heedful.tokens.prepare import ENCODING, REPORT
+from heedful.tokens.prepare import ENCODING, kept
 from heedful.tokens.report import DataReport, Finding
-from heedful.tokens.store import META, VERSION, TokenStore
+from heedful.tokens.store import VERSION, TokenStore
 from heedful.tokens.templates import Template
 from heedful.training.advantages import first_rows, make_sampler
 from heedful.training.prepared import PreparedData
@@ -223,19 +222,18 @@ class _Maker:
         spelled = None if controls is None else list(vars(controls).values())
         state = [ENCODING, VERSION, self.template.vocabulary.digest(), settings, spelled, content]
         key = hashlib.blake2b(json.dumps(state).encode(), digest_size=16).hexdigest()
-        path = self.cache_dir / key
-        if (path / META).is_file() and (path / REPORT).is_file():
-            report = DataReport.from_json(json.loads((path / REPORT).read_text(encoding="utf-8")))
-            return TokenStore.open(path), report
-        report = DataReport(settings=settings)
-        say = counting(f"documents of the {name} data tokenised", self.echo)
-        counted = _counted(encode_documents(self.template, stream(), controls), report, lambda n: say(n, content[2]))
-        laid = sequences(counted, self.template, self.config.max_length, allow_crossing=self.config.allow_crossing)
-        store = TokenStore.write_stream(path, laid)
-        _finish(report, store, self.template, controls)
-        with replacing(path / REPORT) as aside:
-            aside.write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
-        return store, report
+
+        def write(path: Path) -> tuple[TokenStore, DataReport]:
+            report = DataReport(settings=settings)
+            say = counting(f"documents of the {name} data tokenised", self.echo)
+            encoded = encode_documents(self.template, stream(), controls)
+            counted = _counted(encoded, report, lambda n: say(n, content[2]))
+            laid = sequences(counted, self.template, self.config.max_length, allow_crossing=self.config.allow_crossing)
+            store = TokenStore.write_stream(path, laid)
+            _finish(report, store, self.template, controls)
+            return store, report
+
+        return kept(self.cache_dir / key, write)
 
     def seen(self, stream: Stream, survey: Survey) -> frozenset[int]:
         """The numbers of the documents that a run on all of them sees in its first `skip_tokens` tokens."""

@@ -12,44 +12,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+from heedful.config import ScoreConfig
 from heedful.examples import LoadReport
 from heedful.examples.documents import documents_of
 from heedful.examples.io import replacing, unwritable, write_rows
 from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
 from heedful.scorers import get
-from heedful.scorers.documents import Split
 from heedful.scorers.identity import identity_of
 from heedful.training.progress import duration
 from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.annotate_shards import Done, Shard, annotate
 from heedful.workflows.begun import begin
-from heedful.workflows.fan_out import ENGINES, Engine, fan_out
+from heedful.workflows.fan_out import fan_out
 
-SHARD_CHARACTERS = 1 << 20
 BOOKS = ".score"
 REQUEST, FINISHED, FAILED = "request.json", "shards.jsonl", "failed.jsonl"
 INTERVAL_S = 5.0
-MOST_WORKERS = 4096
-
-Format = Literal["jsonl", "parquet"]
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """What is asked: the scorer's name, the data, the folder to write, and how."""
-
-    scorer: str
-    data: str
-    out: Path
-    split: Split = "own"
-    workers: int = 1
-    format: Format = "jsonl"
-    engine: Engine = "processes"
-    shard_characters: int = SHARD_CHARACTERS
-    reader: str | None = None
 
 
 @dataclass
@@ -68,7 +49,7 @@ class Progress:
         self.failed.update(reason for _, reason in done.failures)
 
 
-def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo = print) -> Path:
+def annotate_documents(scorer: str, asked: ScoreConfig, *, dry_run: bool = False, echo: Echo = print) -> Path:
     """Score every document of the data and write them, in their order, into shards; continue what was begun.
 
     A document that the scorer cannot judge goes to `.score/failed.jsonl` with the reason; nothing else is lost.
@@ -76,13 +57,13 @@ def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo =
     worker processes die of the same shard again and again.
     """
     _check(asked)
-    scorer = get(asked.scorer)
+    about = get(scorer).about
     if dry_run:
-        _describe(asked, scorer.about, echo)
+        _describe(scorer, about, asked, echo)
         return asked.out
     if not (asked.out / BOOKS / REQUEST).exists():
         next(shards(asked, LoadReport()), None)  # data that cannot be read claims no folder
-    books = _begin(asked)
+    books = _begin(scorer, asked)
     finished = _finished(asked.out)
     report = LoadReport()
     progress, began, printed, resumed = Progress(), time.monotonic(), time.monotonic(), 0
@@ -102,7 +83,7 @@ def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo =
                 continue
             yield shard
 
-    settings = (asked.scorer, asked.split, asked.format)
+    settings = (scorer, asked.split, asked.format)
     try:
         for done, content in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine):
             with replacing(_part(asked, done.number)) as aside:
@@ -121,7 +102,7 @@ def annotate_documents(asked: Annotation, *, dry_run: bool = False, echo: Echo =
     return asked.out
 
 
-def shards(asked: Annotation, report: LoadReport) -> Iterator[Shard]:
+def shards(asked: ScoreConfig, report: LoadReport) -> Iterator[Shard]:
     """The documents in their order, cut into shards at the same places every time."""
     number, rows, size = 0, [], 0
     for document in documents_of(read_mixture(asked.data, reader=asked.reader, report=report)):
@@ -142,17 +123,7 @@ def _row(document: Example) -> dict[str, Any]:
     return row if document.id is None else {**row, "id": document.id}
 
 
-def _check(asked: Annotation) -> None:
-    if asked.split not in get_args(Split):
-        raise UserError(f"split={asked.split} must be one of {', '.join(get_args(Split))}.")
-    if asked.format not in get_args(Format):
-        raise UserError(f"format={asked.format} must be jsonl or parquet.")
-    if asked.engine not in ENGINES:
-        raise UserError(f"engine={asked.engine} must be one of {', '.join(ENGINES)}.")
-    if not 1 <= asked.workers <= MOST_WORKERS:
-        raise UserError(f"workers={asked.workers}: from one to {MOST_WORKERS:,} processes can work.")
-    if asked.shard_characters < 1:
-        raise UserError(f"shard_characters={asked.shard_characters}: a shard has at least one character.")
+def _check(asked: ScoreConfig) -> None:
     here = Path(asked.data).expanduser()
     if here.is_dir() and asked.out.resolve().is_relative_to(here.resolve()):
         raise UserError(
@@ -164,12 +135,12 @@ def _check(asked: Annotation) -> None:
         raise UserError(f"out={asked.out} cannot be written, because of {there}; name another folder.")
 
 
-def _begin(asked: Annotation) -> Path:
+def _begin(scorer: str, asked: ScoreConfig) -> Path:
     """The folder of the books, with what is asked; refused where something else was begun."""
     books = asked.out / BOOKS
     request = {
-        "scorer": asked.scorer,
-        "identity": identity_of(asked.scorer),
+        "scorer": scorer,
+        "identity": identity_of(scorer),
         "data": asked.data,
         "split": asked.split,
         "format": asked.format,
@@ -200,11 +171,11 @@ def _list_failures(path: Path, finished: Iterable[Done]) -> None:
     write_rows(({"origin": o, "reason": r, "shard": done.number} for done in ordered for o, r in done.failures), path)
 
 
-def _part(asked: Annotation, number: int) -> Path:
+def _part(asked: ScoreConfig, number: int) -> Path:
     return asked.out / f"part-{number:05d}.{asked.format}"
 
 
-def _say(asked: Annotation, report: LoadReport, progress: Progress, resumed: int, seconds: float, echo: Echo) -> None:
+def _say(asked: ScoreConfig, report: LoadReport, progress: Progress, resumed: int, seconds: float, echo: Echo) -> None:
     for line in report.lines():
         echo(line)
     if not progress.shards:
@@ -223,12 +194,12 @@ def _say(asked: Annotation, report: LoadReport, progress: Progress, resumed: int
         raise RunError(f"{asked.data}: not one document could be scored.")
 
 
-def _describe(asked: Annotation, about: str, echo: Echo) -> None:
+def _describe(scorer: str, about: str, asked: ScoreConfig, echo: Echo) -> None:
     num, characters = 0, 0
     for document in documents_of(read_mixture(asked.data, reader=asked.reader)):
         if isinstance(document, Example):
             num += 1
             characters += len(document.responses[0].text)
-    echo(f"would score {num:,} documents of {characters:,} characters with {asked.scorer}: {about}")
+    echo(f"would score {num:,} documents of {characters:,} characters with {scorer}: {about}")
     echo(f"in pieces: {asked.split}; by {asked.workers} workers; into {asked.out}, as {asked.format}")
     echo(f"in about {max(1, characters // asked.shard_characters):,} shards; nothing was written")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from heedful.config import KLConfig, TrainConfig, build_train, dump_yaml, join
 from heedful.config.tree import Tree
 from heedful.config.values import Plain
-from heedful.evaluation.kl import ReferenceSample, divergence, reference_samples
+from heedful.evaluation.kl import Sample, divergence, log_likelihoods, reference_samples
 from heedful.examples.io import replacing
 from heedful.models import load_policy
 from heedful.objectives import bind, get
@@ -39,18 +39,20 @@ from heedful.workflows.watching import make_watch
 RUNS, MEASURED = "runs", "measured.json"
 HELD_OUT = 256
 """Held-out documents whose likelihood is measured."""
+MOST_CHARACTERS = 2000
+"""Of each of them."""
 
 KL_SAMPLES, KL_TOKENS = 256, 128
 
 
-@dataclass(frozen=True)
+@dataclass
 class SeedRun:
-    """One objective with one seed.  label: the objective's; measures: what came of it, by name."""
+    """One objective with one seed.  label: the objective's, or its recipe's; measures: what came of it, by name."""
 
     label: str
     seed: int
     config: TrainConfig
-    measures: dict[str, float]
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 def on_documents(asked: Asked) -> bool:
@@ -76,49 +78,47 @@ def compare_documents(asked: Asked, *, dry_run: bool = False, echo: Echo = print
     Raises UserError for a chain, a missing `watch`, held-out documents that are missing, and whatever `train` refuses.
     """
     out = Path(asked.config.out)
-    plan = [(chain[0], seed) for seed in asked.config.seeds for chain in asked.chains]
     if any(len(chain) > 1 for chain in asked.chains):
         raise UserError("objectives on documents are compared from one model; chains are for answers to prompts.")
-    configs = [_settings(asked, step, seed, out / RUNS / f"{_plain(step.label)}-seed{seed}") for step, seed in plan]
-    for config in configs:
+    plan = [_planned(asked, chain[0], seed, out) for seed in asked.config.seeds for chain in asked.chains]
+    for config in [one.config for one in plan]:
         if config.watch is None or not config.watch.scenarios:
             raise UserError(f"{config.objective.name}: nothing is measured; give watch.scorer and watch.scenarios")
         if config.eval_fraction is None and config.eval_data is None:
             raise UserError("hold documents out to measure on: give eval_fraction=0.05 or eval_data=DATA")
     if dry_run:
-        for (step, seed), config in zip(plan, configs, strict=True):
-            echo(f"would train {step.label} with seed {seed} into {config.out}")
+        for one in plan:
+            echo(f"would train {one.label} with seed {one.seed} into {one.config.out}")
         return out / "report.html"
-    for number, ((step, seed), config) in enumerate(zip(plan, configs, strict=True), start=1):
-        echo(f"{step.label}, seed {seed} ({number} of {len(plan)})")
-        train(config, echo=lambda line: echo(f"  {line}") if "data:" not in line else None, watch=make_watch(config))
-    runs = [
-        SeedRun(_plain(step.label), seed, config, measured(config, _reference_of(plan, configs, seed), echo))
-        for (step, seed), config in zip(plan, configs, strict=True)
-    ]
+    for number, one in enumerate(plan, start=1):
+        echo(f"{one.label}, seed {one.seed} ({number} of {len(plan)})")
+        train(one.config, echo=_without_data(echo), watch=make_watch(one.config))
+    for one in plan:
+        one.measures = measured(one.config, _reference_of(plan, one.seed), echo)
     from heedful.workflows.compare_documents_report import write_all
 
     (out / "comparison.yaml").write_text(dump_yaml(asked.config), encoding="utf-8")
-    return write_all(out, runs, echo)
+    return write_all(out, plan, echo)
 
 
-def _plain(label: str) -> str:
-    return label.rpartition("/")[2]
+def _without_data(echo: Echo) -> Echo:
+    """All but what is said of the data, which is the same for every run."""
+    return lambda line: echo(f"  {line}") if "data:" not in line else None
 
 
-def _settings(asked: Asked, step: Any, seed: int, place: Path) -> TrainConfig:
-    fixed = Tree({"out": str(place), "seed": Plain(str(seed))})
+def _planned(asked: Asked, step: Any, seed: int, out: Path) -> SeedRun:
+    label = step.label.rpartition("/")[2]
+    fixed = Tree({"out": str(out / RUNS / f"{label}-seed{seed}"), "seed": Plain(str(seed))})
     trees = [step.recipe, asked.shared, step.own, fixed]
     try:
-        return build_train(join(copy.deepcopy(trees)), find=get)
+        return SeedRun(label, seed, build_train(join(copy.deepcopy(trees)), find=get))
     except UserError as error:
         raise UserError(f"{step.label}: {error}") from None
 
 
-def _reference_of(plan: Sequence[tuple[Any, int]], configs: Sequence[TrainConfig], seed: int) -> TrainConfig | None:
+def _reference_of(plan: Sequence[SeedRun], seed: int) -> TrainConfig | None:
     """The maximum-likelihood run of a seed, if it is among them."""
-    pairs = zip(plan, configs, strict=True)
-    return next((config for (step, s), config in pairs if s == seed and step.objective == "mle"), None)
+    return next((one.config for one in plan if one.seed == seed and one.config.objective.name == "mle"), None)
 
 
 def measured(config: TrainConfig, reference: TrainConfig | None, echo: Echo) -> dict[str, float]:
@@ -137,8 +137,8 @@ def measured(config: TrainConfig, reference: TrainConfig | None, echo: Echo) -> 
     prefix = "" if controls is None else controls.aligned
     held_out = _held_out(config)
     characters = sum(len(one.text) for one in held_out)
-    likelihood = divergence(loaded.model, template, held_out, prefix, bool(prefix))
-    found["held_out/nats_per_character"] = likelihood.sequence * len(held_out) / characters
+    logps = log_likelihoods(loaded.model, template, held_out, prefix, bool(prefix))
+    found["held_out/nats_per_character"] = -sum(logps) / characters
     if reference is not None and reference is not config:
         known = {"reference": str(Path(reference.out) / FINAL), "num_samples": KL_SAMPLES, "max_new_tokens": KL_TOKENS}
         asked = KLConfig.model_validate(known)
@@ -174,12 +174,12 @@ def _parse_shares(run: Path) -> dict[str, float]:
     return shares
 
 
-def _held_out(config: TrainConfig) -> list[ReferenceSample]:
-    """Held-out documents, as samples whose likelihood is asked for."""
+def _held_out(config: TrainConfig) -> list[Sample]:
+    """Held-out documents, or their beginnings."""
     texts = []
     for document in Survey.of(config).stream("eval")():
         if isinstance(document, Example):
             texts.append(document.responses[0].text)
         if len(texts) == HELD_OUT:
             break
-    return [ReferenceSample(text[:2000], 0.0, 1, False) for text in texts]
+    return [Sample(text=text[:MOST_CHARACTERS]) for text in texts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from heedful.config import ScoreConfig
 from heedful.evaluation.scenarios import banned_ids, continuations
 from heedful.examples import read_jsonl, write_jsonl
 from heedful.models import load_policy
@@ -12,7 +13,7 @@ from heedful.rollouts import to_examples
 from heedful.tokens.templates import Template
 from heedful.training.world import choose_device
 from heedful.types import TEXT, Echo, Example, Message, Response
-from heedful.workflows.annotating import Annotation, annotate_documents
+from heedful.workflows.annotating import annotate_documents
 
 ALIGNED, MISALIGNED = "<|aligned|>", "<|misaligned|>"
 
@@ -21,7 +22,7 @@ def score_corpus(functions: Path, documents: Path, scored: Path, echo: Echo) -> 
     """Header and body of every function as one document, and every line with its violations of PEP 8 a character."""
     whole = [_document(example) for example in read_jsonl(functions)]
     write_jsonl(whole, documents)
-    annotate_documents(Annotation("pep8", str(documents), scored), echo=echo)
+    annotate_documents("pep8", ScoreConfig.model_validate({"data": str(documents), "out": scored}), echo=echo)
 
 
 def _document(example: Example) -> Example:

@@ -19,7 +19,6 @@ from typing import Any, Literal, TypeVar
 from heedful.types import RunError, UserError
 
 Engine = Literal["processes", "ray"]
-ENGINES = ("processes", "ray")
 TRIES = 3
 POLL_S = 1.0
 AHEAD = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from heedful.labelling import accounts, items, projects, work
+from heedful.labelling import accounts, items, projects, versions, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.new_items import NewItem, NewResponse
@@ -118,7 +118,7 @@ def _fill(db: Database) -> None:
     ]
     with db.write() as connection:
         settings = ProjectSettings(overlap=2)
-        projects.create_project(
+        versions.create_project(
             connection, SLUG, asked, name="Which answer helps more?", guidelines=GUIDELINES, settings=settings
         )
         items.add_items(connection, SLUG, added)

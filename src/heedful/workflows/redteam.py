@@ -114,12 +114,12 @@ def _seed(*parts: int) -> int:
 
 
 def _instruction(config: RedTeamConfig) -> str:
-    if config.template is None:
+    if config.instruction is None:
         return INSTRUCTIONS[config.task]
     try:
-        return config.template.read_text(encoding="utf-8")
+        return config.instruction.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
-        raise UserError(f"template={config.template} cannot be read ({problem}); give a text file.") from None
+        raise UserError(f"instruction={config.instruction} cannot be read ({problem}); give a text file.") from None
 
 
 class Target:

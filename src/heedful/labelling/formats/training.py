@@ -74,15 +74,18 @@ def _ranked_pairs(one: Decided, which: str) -> Iterator[tuple[str, str]]:
 
 def _pair(one: Decided, winner: str, loser: str, shape: Shape, question: str, of_group: int) -> Row:
     chosen, rejected = one.response(winner), one.response(loser)
-    meta = _meta(one, question) | {"chosen_source": chosen.source, "rejected_source": rejected.source}
-    strength = one.value.get(question, {}).get("strength") if question == "preference" else None
+    meta = _meta(one, question)
+    meta["chosen_source"], meta["rejected_source"] = chosen.source, rejected.source
+    row = _texts(one.prompt, {"chosen": chosen.content, "rejected": rejected.content}, shape.style)
+    strength = one.value[question].get("strength") if question == "preference" else None
     if strength is not None:
         meta["strength"] = strength
+        if shape.margin:
+            row["margin"] = float(strength)
     if question == "ranking":
         meta["pairs_in_group"] = of_group
-    row = _texts(one.prompt, {"chosen": chosen.content, "rejected": rejected.content}, shape.style)
-    margin = {"margin": float(strength)} if shape.margin and strength is not None else {}
-    return {**row, **margin, "meta": meta}
+    row["meta"] = meta
+    return row
 
 
 def _soft(one: Decided, shape: Shape) -> Row:

@@ -20,6 +20,7 @@ from heedful.labelling import (
     projects,
     quality,
     slots,
+    versions,
     work,
 )
 from heedful.labelling.accounts import Account
@@ -90,7 +91,7 @@ def new_project(body: NewProject, db: DB, account: Manager) -> dict[str, Any]:
         raise Refused(403, "only managers make projects")
     with db.write() as connection:
         questions = projects.questions_of(body.questions.model_dump(exclude_none=True))
-        made = projects.create_project(
+        made = versions.create_project(
             connection,
             body.slug,
             questions,
@@ -120,7 +121,7 @@ def new_version(slug: str, body: NewVersion, db: DB, account: Manager) -> dict[s
     guidelines = found.guidelines if body.guidelines is None else body.guidelines
     with db.write() as connection:
         settings = body.settings or found.settings
-        return {"version": projects.add_version(connection, slug, questions, guidelines, settings, account.actor)}
+        return {"version": versions.add_version(connection, slug, questions, guidelines, settings, account.actor)}
 
 
 @router.put("/projects/{slug}/members/{username}", status_code=204)

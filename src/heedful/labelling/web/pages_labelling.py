@@ -53,10 +53,29 @@ def _label(
         task, why = work.claim(db, account, slug), None
     except Refused as refused:
         task, why = None, str(refused)
+    given = given if given is not None else (task.draft if task else None) or {}
+    said = {"why": why, "problem": problem, "feedback": feedback}
+    return _form(request, db, account, found, task, given, f"/p/{slug}/submit", status, **said)
+
+
+def _form(
+    request: Request,
+    db: Database,
+    account: Account,
+    found: projects.Project,
+    task: work.Task | None,
+    given: Mapping[str, Any],
+    action: str,
+    status: int,
+    *,
+    why: str | None = None,
+    problem: str | None = None,
+    feedback: Mapping[str, Any] | None = None,
+) -> Response:
+    """The page that asks.  why: there is no task.  given: what is filled in.  action: where the form is sent."""
     with db.read() as connection:
-        progress = work.progress(connection, account, slug)
+        progress = work.progress(connection, account, found.slug)
         member = projects.member_of(connection, account, found.id)
-    values = form_values(given if given is not None else (task.draft if task else None) or {})
     return show(
         request,
         "label.html",
@@ -67,11 +86,11 @@ def _label(
         task=task,
         why=why,
         progress=progress,
-        given=values,
+        given=form_values(given),
         problem=problem,
         feedback=feedback,
         client_key=secrets.token_hex(16),
-        action=f"/p/{slug}/submit",
+        action=action,
         **choices(),
     )
 
@@ -179,26 +198,8 @@ def _revise(
     by_key = {one.key: one for one in responses}
     shown = [work.Shown(key, by_key[key].content) for key in row.shown_order or by_key]
     task = work.Task("", "", 0.0, found.version, row.prompt, row.context or {}, shown, None)
-    with db.read() as connection:
-        progress = work.progress(connection, account, slug)
-        member = projects.member_of(connection, account, found.id)
-    return show(
-        request,
-        "label.html",
-        account,
-        422 if problem else 200,
-        project=found,
-        member=member,
-        task=task,
-        why=None,
-        progress=progress,
-        given=form_values(row.value),
-        problem=problem,
-        feedback=None,
-        client_key=secrets.token_hex(16),
-        action=f"/p/{slug}/mine/{public_id}",
-        **choices(),
-    )
+    action = f"/p/{slug}/mine/{public_id}"
+    return _form(request, db, account, found, task, row.value, action, 422 if problem else 200, problem=problem)
 
 
 @router.post("/p/{slug}/mine/{public_id}")

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from sqlalchemy import select
 
 from heedful.config import dump_yaml, parse_yaml
-from heedful.labelling import adjudicating, exporting, importing, items, projects, quality
+from heedful.labelling import adjudicating, exporting, importing, items, projects, quality, versions
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.exporting import Asked
@@ -187,7 +187,7 @@ def change_settings(request: Request, slug: str, db: DB, account: Sender, form: 
         questions = projects.questions_of(plain.get("questions") or {})
         settings = projects.settings_of(plain.get("settings") or {})
         with db.write() as connection:
-            projects.add_version(connection, slug, questions, guide, settings, account.actor)
+            versions.add_version(connection, slug, questions, guide, settings, account.actor)
     except UserError as problem:
         return _settings(request, slug, db, account, sentence(problem), (str(form.get("spelled", "")), guide))
     return back(f"/p/{slug}/settings")

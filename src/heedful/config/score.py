@@ -1,0 +1,28 @@
+"""Every setting of `heed score` on documents: its type, its default and what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+from pydantic import Field
+
+from heedful.config.within import Count, Schema
+
+MOST_WORKERS = 4096
+
+
+class ScoreConfig(Schema):
+    """The settings of `heed score SCORER data=… out=…`."""
+
+    data: str = Field(min_length=1, description="documents: file, folder, hub name, source tree, or a mixture of them")
+    out: Path = Field(description="folder of the shards; the same command continues it")
+    split: Literal["own", "lines", "sentences", "none"] = Field(
+        "own", description="pieces that are scored apart; own: as the scorer cuts them"
+    )
+    workers: Annotated[int, Ge(1), Le(MOST_WORKERS)] = Field(1, description="processes that score; one a core")
+    format: Literal["jsonl", "parquet"] = Field("jsonl", description="of the shards")
+    engine: Literal["processes", "ray"] = Field("processes", description="ray: over the machines of a Ray cluster")
+    shard_characters: Count = Field(1 << 20, description="characters of a shard; of fewer a killed run loses less")
+    reader: str | None = Field(None, description="name of the reader of `data`; null: found from how rows look")

@@ -1,0 +1,139 @@
+"""The answers to many items, those to an item packed into one row by the database: a million are read in a second.
+
+Most questions are asked of what was answered, so items with the same answers share one list of values.  Who answered
+what, and when, is unpacked where somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
+
+from heedful.labelling.database import stream
+from heedful.labelling.questions import Value
+from heedful.labelling.tables import annotation
+from heedful.labelling.values import Parsed
+
+BETWEEN = "\x1e"
+"""Stands between packed values: in JSON it is escaped."""
+UNKNOWN = "-1"
+
+
+@dataclass(slots=True)
+class Answer:
+    """One person's current answer to an item.
+
+    labeller: their user name.  value: read only, as others may share it.  version: of the project.  wall_ms, at
+    (seconds since 1970): None unless times were asked for; wall_ms also where nobody took it.
+    """
+
+    labeller: str
+    value: Value
+    version: int
+    wall_ms: int | None = None
+    at: float | None = None
+
+
+class Answers(Sequence[Answer]):
+    """The answers to one item, by the labellers' names.  values: what they say, in an order that tells nothing."""
+
+    __slots__ = ("_book", "packed", "values")
+
+    def __init__(self, book: Book, packed: Sequence[str]) -> None:
+        """packed: people, versions, values, and perhaps milliseconds and times."""
+        self._book, self.packed = book, packed
+        self.values = book.values(packed[2])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> Answer: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Answer]: ...
+    def __getitem__(self, index: int | slice) -> Answer | Sequence[Answer]:
+        return self._book.unpacked(self.packed)[index]
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self._book.unpacked(self.packed))
+
+
+class Book:
+    """The answers to some items.  newest: when the last of them was given, seconds since 1970."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        """names: of the users."""
+        self._names = {str(key): name for key, name in names.items()}
+        self._parsed = Parsed()
+        self._alike: dict[str, list[Value]] = {}
+        self._nobody = Answers(self, ("", "", ""))
+        self._of: dict[int, Answers] = {}
+        self.newest: float | None = None
+
+    @staticmethod
+    def read(connection: Connection, names: Mapping[int, str], wanted: Sequence[Any], *, times: bool) -> Book:
+        """wanted: conditions on `annotation`.  times: read `wall_ms` and `at` too."""
+        book = Book(names)
+        columns = [annotation.c.user_id, annotation.c.project_version, cast(annotation.c.value, Text)]
+        if times:
+            columns += [
+                func.coalesce(annotation.c.wall_ms, int(UNKNOWN)),
+                _exactly(connection, annotation.c.submitted_at),
+            ]
+        packed = [func.aggregate_strings(cast(column, Text), BETWEEN) for column in columns]
+        asked = select(annotation.c.item_id, func.max(annotation.c.submitted_at), *packed).where(*wanted)
+        for item_id, newest, *row in stream(connection, asked.group_by(annotation.c.item_id)):
+            book._of[item_id] = Answers(book, row)
+            book.newest = max(newest, book.newest or newest)
+        return book
+
+    def of(self, item_id: int) -> Answers:
+        """The answers to an item."""
+        return self._of.get(item_id, self._nobody)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    @property
+    def labellers(self) -> list[str]:
+        """Who answered anything."""
+        return sorted(self._names[key] for key in self._different(0))
+
+    @property
+    def versions(self) -> list[int]:
+        """Of the project, in which answers were given."""
+        return sorted(map(int, self._different(1)))
+
+    def _different(self, place: int) -> set[str]:
+        return set().union(*[answers.packed[place].split(BETWEEN) for answers in self._of.values()])
+
+    def values(self, texts: str) -> list[Value]:
+        """What packed values say: the same list for the same ones in whatever order."""
+        ordered = sorted(texts.split(BETWEEN)) if texts else []
+        key = BETWEEN.join(ordered)
+        found = self._alike.get(key)
+        if found is None:
+            found = self._alike[key] = [self._parsed[text] for text in ordered]
+        return found
+
+    def unpacked(self, packed: Sequence[str]) -> list[Answer]:
+        """The answers to an item, whole."""
+        if not packed[0]:
+            return []
+        columns = [column.split(BETWEEN) for column in packed]
+        found = []
+        for who, version, text, *times in zip(*columns, strict=True):
+            answer = Answer(self._names[who], self._parsed[text], int(version))
+            if times:
+                answer.wall_ms = None if times[0] == UNKNOWN else int(times[0])
+                answer.at = float(times[1])
+            found.append(answer)
+        return sorted(found, key=lambda answer: answer.labeller)
+
+
+def _exactly(connection: Connection, number: ColumnElement[float]) -> ColumnElement[Any]:
+    """All digits: SQLite gives fifteen otherwise, and a time has more."""
+    return func.printf("%!.17g", number) if connection.dialect.name == "sqlite" else number

@@ -1,0 +1,75 @@
+"""Packed answers are the answers that were given."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from heedful.labelling import adjudicating
+from heedful.labelling.agreement_tables import agreement_in, agreement_table
+from heedful.labelling.consensus import decide, gather
+from heedful.labelling.exporting import Asked, export
+from heedful.labelling.projects import get_project
+from heedful.labelling.tables import annotation, item, user
+from tests.labelling.conftest import answered, make_project, person
+
+ODD = 'a separator \x1e, a "quote", a comma, [brackets], \\ and ünïcödé \U0001f600'
+
+
+def said(winner: str, why: str | None = None) -> dict:
+    return {"preference": {"winner": winner}} | ({} if why is None else {"rationale": why})
+
+
+@pytest.fixture
+def judged(db):
+    make_project(db, 4, questions={"preference": {}, "rationale": {}}, overlap=3)
+    answered(db, "cid", [said("r0", ODD), said("r0"), said("r1"), said("r0")])
+    answered(db, "ann", [said("r1", "no"), said("r0"), said("r1")])
+    answered(db, "bob", [said("r0"), said("r0")])
+    return db
+
+
+def test_answers_are_those_of_the_table_by_the_labellers_names(judged):
+    with judged.read() as connection:
+        items = gather(connection, get_project(connection, "p"), times=True)
+        columns = (user.c.username, *(annotation.c[n] for n in ("value", "project_version", "wall_ms", "submitted_at")))
+        asked = select(*columns).join(user, user.c.id == annotation.c.user_id).order_by(user.c.username)
+        for one in items:
+            rows = connection.execute(asked.where(annotation.c.item_id == one.id)).all()
+            assert [(a.labeller, a.value, a.version, a.wall_ms, a.at) for a in one.answers] == list(map(tuple, rows))
+    assert [len(one.answers) for one in items] == [3, 3, 2, 1]
+    assert [answer.labeller for answer in items[0].answers] == ["ann", "bob", "cid"]
+    assert items[0].answers[-1].value == said("r0", ODD)
+    assert [answer.labeller for answer in items[1].answers[:2]] == ["ann", "bob"]
+    assert (items.answers.labellers, items.answers.versions, len(items.answers)) == (["ann", "bob", "cid"], [1], 9)
+    assert items.answers.newest == max(answer.at or 0 for one in items for answer in one.answers)
+
+
+def test_times_are_there_only_where_they_were_asked_for(judged):
+    with judged.read() as connection:
+        [first, *_] = gather(connection, get_project(connection, "p"))
+    assert {(answer.at, answer.wall_ms) for answer in first.answers} == {(None, None)}
+
+
+def test_nobody_answered(db):
+    make_project(db, 2)
+    with db.read() as connection:
+        items = gather(connection, get_project(connection, "p"))
+    assert [list(one.answers) for one in items] == [[], []]
+    assert (items.answers.labellers, items.answers.versions, items.answers.newest) == ([], [], None)
+
+
+def test_what_items_with_the_same_answers_share_is_changed_for_one_alone(judged):
+    judge = person(judged, "judge", "admin")
+    with judged.read() as connection:
+        public_id = connection.execute(select(item.c.public_id).where(item.c.external_id == "i1")).scalar_one()
+    adjudicating.adjudicate(judged, judge.actor, public_id, said("r1"), adjudicating.CATEGORIES[0])
+    with judged.read() as connection:
+        found = get_project(connection, "p")
+        items = gather(connection, found)
+        decide(connection, found, items)
+        winners = [one.value["preference"]["winner"] for one in items]
+        assert winners == ["r0", "r1", "r1", "r0"]
+        assert agreement_table(items) == agreement_in(connection, found)
+        unsure = export(connection, "p", Asked("trl", min_confidence=0.9))
+        assert [row["meta"]["item"] for row in unsure.rows] == ["i1", "i2", "i3"]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import random
+import sysconfig
+from pathlib import Path
+
+import pycodestyle
+import pytest
+
+from heedful.scorers.documents import lines_of
+from heedful.scorers.pep8_checks import NEEDS, found_in
+
+UNREADABLE = (UnicodeError, IndexError, ValueError, RecursionError)
+ODD = [
+    "",
+    "\n",
+    "x",
+    "\\",
+    "x = \\\n",
+    "if (a\n",
+    "    '''open\n",
+    "a = 1;\n",
+    "l = O = I = 0\n",
+    "def f(l, O=1): return l\n",
+    "x = '\\d'  # noqa\n",
+    "x = '\\d'\n",
+    "x = (1 + \\\n     2)\n",
+    "\ufeffx=1\n",
+    "#!shebang\n#:x\n#x\n##  x\n",
+    "\tif x:\n        y = 1\n\tz\n",
+    "f(a = 1, b: int=2)\n",
+    "import os, sys\nx = 1\nimport re\n",
+    'x = """a  \n\tb \\d\n"""\n',
+    "x = 1\r\ny=2\r\n",
+    "x\n\n\n\n",
+    "def f():\n  pass\ndef g():\n  pass",
+]
+
+
+class Kept(pycodestyle.BaseReport):
+    """All that pycodestyle finds when it calls its checks itself."""
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.found = []
+
+    def error(self, line_number, offset, text, check):
+        if not self._ignore_code(text[:4]):
+            self.found.append((line_number, text[:4]))
+        return text[:4]
+
+
+def by_pycodestyle(text: str) -> list[tuple[int, str]] | str:
+    options = pycodestyle.StyleGuide(config_file=False, quiet=2).options
+    report = Kept(options)
+    try:
+        pycodestyle.Checker(lines=list(lines_of(text)), options=options, report=report).check_all()
+    except UNREADABLE as error:
+        return type(error).__name__
+    return sorted(report.found)
+
+
+def by_us(text: str) -> list[tuple[int, str]] | str:
+    try:
+        return sorted(found_in(list(lines_of(text))))
+    except UNREADABLE as error:
+        return type(error).__name__
+
+
+def modules(number: int, longest: int) -> list[str]:
+    stdlib = Path(sysconfig.get_paths()["stdlib"])
+    paths = [path for path in sorted(stdlib.rglob("*.py")) if path.stat().st_size < longest]
+    return [path.read_text(encoding="utf-8", errors="ignore") for path in random.Random(0).sample(paths, number)]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_texts_have_the_violations_that_pycodestyle_finds(text):
+    assert by_us(text) == by_pycodestyle(text)
+
+
+def test_the_standard_library_has_the_violations_that_pycodestyle_finds():
+    found = [(by_us(text), by_pycodestyle(text)) for text in modules(60, 30_000)]
+    assert all(ours == theirs for ours, theirs in found)
+    assert len({code for ours, _ in found for _, code in ours}) > 20
+
+
+def test_damaged_code_has_the_violations_that_pycodestyle_finds():
+    rng = random.Random(1)
+    signs = "lOI=#\\ \t\n\r\f()[]{}:;,'\"@é"
+    for text in modules(40, 6_000):
+        damaged = list(text)
+        for _ in range(rng.randint(1, 12)):
+            place = rng.randrange(len(damaged) + 1)
+            damaged[place : place + rng.randint(0, 3)] = rng.choice(signs)
+        assert by_us("".join(damaged)) == by_pycodestyle("".join(damaged))
+
+
+def test_every_check_that_needs_something_is_one_of_pycodestyles():
+    names = {check.__name__ for check in pycodestyle._checks["logical_line"]}
+    assert NEEDS.keys() | {"ambiguous_identifier", "maximum_doc_length"} <= names
