@@ -84,6 +84,7 @@ def load(path: Path, num_items: int, seconds: float) -> dict[str, Any]:
     with db.read() as connection:
         found = get_project(connection, "p")
         rows, export_s = timed(lambda: len(export(connection, "p", Asked("trl")).rows))
+        everything, native_s = timed(lambda: len(export(connection, "p", Asked("native")).rows))
         _, stats_s = timed(
             lambda: (
                 quality.overview(connection, found),
@@ -105,6 +106,8 @@ def load(path: Path, num_items: int, seconds: float) -> dict[str, Any]:
         },
         "export_rows_per_s": round(rows / export_s),
         "exported_rows": rows,
+        "native_rows_per_s": round(everything / native_s),
+        "native_rows": everything,
         "gather_and_decide_s": round(gather_s, 2),
         "statistics_s": round(stats_s, 2),
         "database_mb": round(size / 2**20),

@@ -268,6 +268,8 @@ def stats(slug: Slug, /, *, db: Db = None) -> None:
         parts += [f"median {row['median_s']:.1f} s"] if row["median_s"] is not None else []
         parts += [f"the first shown won {100 * first['share']:.0f} % of {first['n']:,}"] if first else []
         parts += [f"gold {row['gold']['right']} of {row['gold']['n']}"] if row["gold"] else []
+        if row["estimated"]:
+            parts += [f"estimated right {100 * row['estimated']['accuracy']:.0f} % of {row['estimated']['n']:,}"]
         parts += [f"repeated alike {row['repeats']['same']} of {row['repeats']['n']}"] if row["repeats"] else []
         parts += [f"{row['suspect']:,} suspect"] if row["suspect"] else []
         print(f"  {row['labeller']}: {', '.join(parts)}")

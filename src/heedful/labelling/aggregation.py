@@ -62,8 +62,8 @@ def one_coin(
     units, raters, labels: who gave which unit what, numbered from 0; labels below `num_categories`.
     """
     num_units, num_raters = int(units.max(initial=-1)) + 1, int(raters.max(initial=-1)) + 1
-    posterior = np.full((num_units, num_categories), 1e-9)
-    np.add.at(posterior, (units, labels), 1.0)
+    shape, cells = (num_units, num_categories), units * num_categories + labels
+    posterior = np.bincount(cells, minlength=num_units * num_categories).reshape(shape) + 1e-9
     posterior /= posterior.sum(1, keepdims=True)
     accuracy, prior = np.full(num_raters, expected), np.full(num_categories, 1 / num_categories)
     per_rater = np.bincount(raters, minlength=num_raters)
@@ -72,9 +72,8 @@ def one_coin(
         accuracy = (right + strength * expected) / (per_rater + strength)
         prior = (posterior.sum(0) + 1) / (num_units + num_categories)
         wrong = np.log((1 - accuracy) / max(num_categories - 1, 1))
-        scores = np.tile(np.log(prior), (num_units, 1))
-        scores += np.bincount(units, wrong[raters], num_units)[:, None]
-        np.add.at(scores, (units, labels), np.log(accuracy[raters]) - wrong[raters])
+        scores = np.log(prior) + np.bincount(units, wrong[raters], num_units)[:, None]
+        scores += np.bincount(cells, (np.log(accuracy) - wrong)[raters], num_units * num_categories).reshape(shape)
         new = np.exp(scores - scores.max(1, keepdims=True))
         new /= new.sum(1, keepdims=True)
         change = np.abs(new - posterior).max(initial=0.0)

@@ -11,13 +11,13 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Connection, Engine, Select, Table, create_engine, event, insert, inspect
+from sqlalchemy import JSON, Boolean, Connection, Engine, Select, Table, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
@@ -182,7 +182,7 @@ def insert_many(connection: Connection, table: Table, rows: Sequence[Mapping[str
 
 
 def stream(connection: Connection, asked: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
-    """The rows of a large query as plain sequences, JSON read.
+    """The rows of a large query as plain sequences, JSON and booleans read.
 
     On SQLite straight from the driver: SQLAlchemy's care for each row takes longer than the reading.
     """
@@ -194,16 +194,21 @@ def stream(connection: Connection, asked: Select[*tuple[Any, ...]]) -> Iterator[
     values = [spelled.params[name] for name in getattr(spelled, "positiontup", None) or ()]
     driver: Any = connection.connection.driver_connection
     rows = driver.execute(str(spelled), values)
-    places = [place for place, column in enumerate(asked.selected_columns) if isinstance(column.type, JSON)]
+    kinds = [type(column.type) for column in asked.selected_columns]
+    reading = {place: READING[kind] for place, kind in enumerate(kinds) if kind in READING}
     while block := rows.fetchmany(BLOCK):
-        columns = list(zip(*block, strict=True)) if places else []
-        for place in places:
-            columns[place] = tuple([_parsed(text) for text in columns[place]])
-        yield from zip(*columns, strict=True) if places else block
+        columns = list(zip(*block, strict=True)) if reading else []
+        for place, read in reading.items():
+            columns[place] = tuple(map(read, columns[place]))
+        yield from zip(*columns, strict=True) if reading else block
 
 
 def _parsed(text: str | None) -> Any:
     return None if text is None or text == "null" else {} if text == "{}" else orjson.loads(text)
+
+
+READING: dict[Any, Callable[[Any], Any]] = {JSON: _parsed, Boolean: bool}
+"""Types that SQLite's driver gives as something else; no boolean of ours may be absent."""
 
 
 def _as_it_is(value: Any) -> Any:

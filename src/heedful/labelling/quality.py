@@ -7,14 +7,22 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, Text, cast, func, select
 
+from heedful.labelling.aggregation import one_coin
 from heedful.labelling.projects import Project
-from heedful.labelling.tables import annotation, flag, gold, item, membership, project, skip, user
+from heedful.labelling.tables import annotation, annotation_value, flag, gold, item, membership, project, skip, user
 from heedful.labelling.values import Parsed, matches, verdicts
 
 RECENT = 1000
 """Answers of each labeller that habits are seen from."""
+MOST_UNITS = 20_000
+"""Items (or responses), the newest, that accuracies are estimated from."""
+ENOUGH = 3
+"""Answers of an item from which one can be told to be wrong."""
+NOMINAL = {"preference": "preference", "thumbs": "thumbs", "safety": "safe"}
+"""Question → what its answers are called in `annotation_value`."""
 
 
 def overview(connection: Connection, found: Project) -> dict[str, Any]:
@@ -47,7 +55,8 @@ def labellers(connection: Connection, found: Project) -> list[dict[str, Any]]:
     """Of everybody who answered: how many, and habits over the last 1,000 answers of each.
 
     median_s: seconds of activity an answer.  suspect: answers marked as such.  first_shown: how often the response that
-    stood first won.  gold, repeats: answers as expected, and answered again alike; skips.
+    stood first won.  gold, repeats: answers as expected, and answered again alike; skips.  estimated: see
+    `estimated_accuracy`.
     """
     rows = connection.execute(
         select(user.c.id, user.c.username, membership.c.paused, membership.c.role, membership.c.num_done)
@@ -56,6 +65,7 @@ def labellers(connection: Connection, found: Project) -> list[dict[str, Any]]:
         .order_by(user.c.username)
     ).all()
     golden, again = gold_accuracy(connection, found), self_agreement(connection, found)
+    estimated = estimated_accuracy(connection, found)
     skips = dict(
         connection.execute(
             select(skip.c.user_id, func.count())
@@ -68,6 +78,7 @@ def labellers(connection: Connection, found: Project) -> list[dict[str, Any]]:
         {"labeller": name, "role": role, "paused": paused, "answers": count}
         | _habits(connection, found, user_id)
         | {"gold": golden.get(user_id), "repeats": again.get(user_id), "skips": skips.get(user_id, 0)}
+        | {"estimated": estimated.get(user_id)}
         for user_id, name, paused, role, count in rows
         if count or user_id in skips or user_id in golden
     ]
@@ -111,6 +122,45 @@ def gold_accuracy(connection: Connection, found: Project) -> dict[int, dict[str,
     for user_id, value, expected in rows:
         right[user_id].append(matches(expected, value))
     return {key: {"right": sum(found), "n": len(found)} for key, found in right.items()}
+
+
+def estimated_accuracy(connection: Connection, found: Project) -> dict[int, dict[str, Any]]:
+    """How often somebody is right, as far as the others' answers tell: accuracy by one-coin EM, and n answers.
+
+    Of the first question with a nominal answer (which is better, thumbs, is it safe), over what at least three judged.
+    Whoever judged nothing of that kind is left out.
+    """
+    asked = found.questions.asked()
+    question = next((label for name, label in NOMINAL.items() if name in asked), None)
+    if question is None:
+        return {}
+    table = annotation_value.c
+    normal = select(item.c.id).where(item.c.project_id == found.id, item.c.kind == "normal", item.c.state != "void")
+    here = (table.project_id == found.id, table.question == question, table.item_id.in_(normal))
+    units = (
+        select(table.item_id, table.response_key)
+        .where(*here)
+        .group_by(table.item_id, table.response_key)
+        .having(func.count() >= ENOUGH)
+        .order_by(table.item_id.desc(), table.response_key)
+        .limit(MOST_UNITS)
+        .subquery()
+    )
+    same = (table.item_id == units.c.item_id) & table.response_key.is_not_distinct_from(units.c.response_key)
+    rows = connection.execute(
+        select(table.item_id, table.response_key, table.user_id, table.num).join(units, same).where(*here)
+    ).all()
+    if not rows:
+        return {}
+    numbers: dict[Any, int] = {}
+    of = np.array([numbers.setdefault((item_id, key), len(numbers)) for item_id, key, _, _ in rows])
+    people, raters = np.unique([row.user_id for row in rows], return_inverse=True)
+    categories, labels = np.unique([row.num for row in rows], return_inverse=True)
+    accuracy = one_coin(of, raters, labels, len(categories)).accuracy
+    n = np.bincount(raters)
+    return {
+        int(who): {"accuracy": round(float(accuracy[place]), 4), "n": int(n[place])} for place, who in enumerate(people)
+    }
 
 
 def self_agreement(connection: Connection, found: Project) -> dict[int, dict[str, Any]]:

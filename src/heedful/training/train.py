@@ -48,6 +48,9 @@ from heedful.training.trainee import check_trainees, make_trainee, optimizer_arg
 from heedful.training.world import World, lost_process, start
 from heedful.types import Echo, RunError, UserError
 
+FEW_STEPS = 10
+"""Fewer are remarked on: what is trained so briefly is hardly another model."""
+
 
 def train(
     config: TrainConfig,
@@ -123,10 +126,21 @@ def prepare_run(
     echo(f"model: {loaded.path}, {num_parameters(loaded.model):,} parameters; {loaded.note}")
     config = freeze(config, objective, data, loaded, world)
     context = Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
+    if config.steps is None and context.sampler.num_steps < FEW_STEPS:
+        echo(few_steps_sentence(context))
     # What sampler or optimizer refuse, they refuse before anything is written.
     for name in sorted(trainees_of(objective)):
         make_trainee(name, loaded.model, config, context.sampler.num_steps)
     return context
+
+
+def few_steps_sentence(context: Context) -> str:
+    """That the data end before much is learned, which a loss at the last step does not show."""
+    num, config = context.sampler.num_steps, context.config
+    return (
+        f"note: the data make {num} step{'s' * (num > 1)} of {config.batch_size} {config.batch_unit}, in which "
+        "a model hardly changes; more epochs=, a smaller batch_size= or a larger lr= make it learn more"
+    )
 
 
 def run(context: Context, *, new: bool, validate: Validate | None = None, watch: Watch | None = None) -> None:

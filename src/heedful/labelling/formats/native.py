@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from heedful.labelling.accounts import USERNAME
-from heedful.labelling.database import new_id, now
+from heedful.labelling.database import new_id, now, stream
 from heedful.labelling.events import Actor, record
 from heedful.labelling.items import BATCH, responses_of
 from heedful.labelling.new_items import digest, response_keys
@@ -102,14 +102,15 @@ def _items(connection: Connection, block: Sequence[Any], external: dict[int, str
 def _answers(connection: Connection, found: Project, external: dict[int, str], names: dict[int, str]) -> Iterator[Row]:
     fields = ("revision", "is_current", "value", "project_version", "shown_order", "client_key", "active_ms")
     fields += ("wall_ms", "submitted_at", "suspect")
-    for row in connection.execute(
-        select(annotation, slot.c.slot_no)
+    asked = (
+        select(annotation.c.item_id, annotation.c.user_id, slot.c.slot_no, *[annotation.c[name] for name in fields])
         .join(slot, slot.c.id == annotation.c.slot_id)
         .where(annotation.c.project_id == found.id)
         .order_by(annotation.c.id)
-    ).mappings():
-        about = {"item": external[row["item_id"]], "username": names[row["user_id"]], "slot_no": row["slot_no"]}
-        yield {"kind": "answer", **about, **{name: row[name] for name in fields}}
+    )
+    for item_id, user_id, slot_no, *values in stream(connection, asked):
+        about = {"item": external[item_id], "username": names[user_id], "slot_no": slot_no}
+        yield {"kind": "answer", **about, **dict(zip(fields, values, strict=True))}
     for kind, table, fields in (
         ("skip", skip, ("reason", "comment", "at")),
         ("flag", flag, ("kind", "comment", "at", "resolved_at")),
