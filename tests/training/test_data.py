@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from heedful import progress
 from heedful.config import TrainConfig, load_train
 from heedful.examples import load_with_report
 from heedful.models.folders import resolve
 from heedful.objectives import get
-from heedful.training import progress, shaping
+from heedful.progress import counting
+from heedful.training import shaping
 from heedful.training.data import prepare_data
-from heedful.training.progress import counting
 from heedful.training.run_folder import inspect_run
 from heedful.training.shaping import load_template
 from heedful.training.train import resolve_objective

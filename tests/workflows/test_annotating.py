@@ -98,6 +98,16 @@ def test_a_document_that_fails_is_listed_and_the_rest_is_scored(place):
     assert failed["reason"] == "the scorer raised ValueError: no sevens"
 
 
+def test_scorers_without_a_model_start_without_torch(place):
+    """It takes longer to load than a thousand documents to score, in every process."""
+    code = (
+        "import sys; from heedful.cli import main; "
+        f"assert main(['score', 'pep8', 'data={place / 'documents.jsonl'}', 'out={place / 'light'}']) == 0; "
+        "assert main(['score', '--list']) == 0; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_data_that_cannot_be_read_claims_no_folder(place):
     with pytest.raises(UserError):
         annotate_documents("pep8", asked_of(place / "documets.jsonl", place / "out"))

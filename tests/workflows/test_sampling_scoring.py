@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from heedful.examples import read_jsonl
-from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS
+from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS, table
 from heedful.types import UserError
 from heedful.workflows.sampling import sample
-from heedful.workflows.scoring import score, table
+from heedful.workflows.scoring import score
 from tests.fakes import CHAT_TEMPLATE, save_tiny_model, tiny_tokenizer
 from tests.scorers.tiny import LONG, save_classifier
 

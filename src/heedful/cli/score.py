@@ -26,8 +26,6 @@ def score(
     list_: Annotated[bool, Parameter(name="--list", help="list the scorers and what they read", negative="")] = False,
     dry_run: Annotated[bool, Parameter(help="say what would be scored and how long it takes", negative="")] = False,
 ) -> None:
-    from heedful.workflows.scoring import score as run
-
     if list_:
         _print_list()
         return
@@ -36,6 +34,8 @@ def score(
         return
     if len(scorers_and_data) < 2:
         raise UserError("heed score needs SCORER and DATA; see heed score --help")
+    from heedful.workflows.scoring import score as run
+
     *scorers, data = scorers_and_data
     run(scorers, data, out, dry_run=dry_run)
     if not dry_run:
@@ -62,7 +62,7 @@ def _is_setting(word: str) -> bool:
 
 
 def _print_list() -> None:
-    from heedful.workflows.scoring import table
+    from heedful.scorers import table
 
     rows = table()
     width = max(len(name) for name, _, _ in rows)

@@ -73,6 +73,14 @@ def get(name: str, *, device: str = "cpu") -> Scorer:
     )
 
 
+def table() -> list[tuple[str, str, str]]:
+    """One row a scorer: how it is named, what it reads and gives, where its files come from (empty: it needs none)."""
+    rows = [(s.name, s.about + ("; smaller is better" if s.lower_is_better else ""), "") for s in SCORERS.values()]
+    rows += [(name, f"{about}; smaller is better", "") for name, about in PATTERN_SCORERS.items()]
+    rows += [(f"{s.name}:{s.form}", f"{s.reads} → {s.values}", s.source) for s in FILE_SCORERS.values()]
+    return rows
+
+
 def needs_model(name: str) -> bool:
     """Whether the scorer `name` asks a model, which takes its time."""
     plain = name in SCORERS or name.partition(":")[0] in (*PATTERN_SCORERS, "lexicon")
@@ -103,4 +111,5 @@ __all__ = [
     "pep8",
     "prompt_text",
     "statements",
+    "table",
 ]

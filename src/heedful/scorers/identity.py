@@ -6,7 +6,6 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from heedful.models.folders import digest_of, holds_model, resolve, weight_files
 from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS, get
 from heedful.scorers.lexicon import path_of
 from heedful.scorers.published import is_published
@@ -33,6 +32,8 @@ def identity_of(name: str) -> str:
         return f"{name}-{_source()}-{_digest(_part_that_exists(files))}"
     if "/" not in name and not Path(name).expanduser().exists():
         get(name)  # which knows what it is near to
+    from heedful.models.folders import resolve  # it loads torch, which most scorers do without
+
     return f"{_digest(Path(resolve(name, setting='rewards')))}-{_source()}"
 
 
@@ -52,6 +53,8 @@ def _file(path: Path) -> Path:
 
 def _part_that_exists(files: str) -> Path:
     """The folder or file of `FOLDER`, `FOLDER:LABEL` or `FOLDER:LABEL:pair`; a hub name is resolved to its folder."""
+    from heedful.models.folders import holds_model, resolve
+
     pieces = files.split(":")
     for end in range(len(pieces), 0, -1):
         path = Path(":".join(pieces[:end])).expanduser()
@@ -72,6 +75,8 @@ def _digest_of(path: Path, _stamp: tuple[tuple[str, int, int], ...]) -> str:
     if path.is_file():
         total.update(path.read_bytes())
         return total.hexdigest()
+    from heedful.models.folders import digest_of, holds_model, weight_files
+
     weights: list[Path] = []
     if holds_model(path):
         total.update(digest_of(path).encode())

@@ -19,6 +19,7 @@ from heedful.maths import expected_loss
 from heedful.models.saving import save
 from heedful.models.wrapper import PackedModel
 from heedful.objectives.trial import trainees_of
+from heedful.progress import Progress
 from heedful.rollouts.watch import Watch
 from heedful.tokens.templates import Template
 from heedful.training.batches import DataSource
@@ -36,7 +37,6 @@ from heedful.training.engine import is_adapted, load_whole_state, unwrap, whole_
 from heedful.training.live_reference import LiveReference
 from heedful.training.loop import BAD_STEPS_FILE, Loop
 from heedful.training.metrics import MetricsFile
-from heedful.training.progress import Progress
 from heedful.training.run_folder import FINAL
 from heedful.training.samples import SampleTable, TrainedPrompts, Validate
 from heedful.training.shaping import learns_from_documents, span_controls

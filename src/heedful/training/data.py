@@ -14,6 +14,7 @@ from heedful.examples.digest import digest_of_examples
 from heedful.objectives.reduce import Objective
 from heedful.objectives.trial import needs
 from heedful.objectives.views import OUTPUTS
+from heedful.progress import counting
 from heedful.tokens.prepare import prepare
 from heedful.tokens.report import DataReport
 from heedful.tokens.store import TokenStore
@@ -22,7 +23,6 @@ from heedful.training.advantages import advantage_lines, make_sampler, store_adv
 from heedful.training.documents import prepare_documents, refuse_for_prompts
 from heedful.training.labels import FindValues, Labelled, columns_read, refuse_idle, with_rewards, with_values
 from heedful.training.prepared import PreparedData
-from heedful.training.progress import counting
 from heedful.training.shaping import learns_from_documents, shape
 from heedful.types import Echo, Example, UserError
 

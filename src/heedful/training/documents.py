@@ -20,6 +20,7 @@ from heedful.examples.shape import Dropped
 from heedful.objectives import conditional, filtering
 from heedful.objectives.reduce import Objective
 from heedful.objectives.trial import needs
+from heedful.progress import counting
 from heedful.tokens.documents import Controls, EncodedDocument, encode_documents, sequences
 from heedful.tokens.prepare import ENCODING, kept
 from heedful.tokens.report import DataReport, Finding
@@ -27,7 +28,6 @@ from heedful.tokens.store import VERSION, TokenStore
 from heedful.tokens.templates import Template
 from heedful.training.advantages import first_rows, make_sampler
 from heedful.training.prepared import PreparedData
-from heedful.training.progress import counting
 from heedful.training.shaping import span_controls
 from heedful.types import Echo, Example, UserError
 

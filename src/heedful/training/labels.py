@@ -16,10 +16,10 @@ from heedful.examples.conversation import RowError, to_messages
 from heedful.examples.rows import rows_of
 from heedful.objectives.reduce import Objective
 from heedful.objectives.trial import needs
+from heedful.progress import counting
 from heedful.scorers.rewards import Rewards, Scoring
 from heedful.tokens.columns import COMPONENT
 from heedful.tokens.templates import Template
-from heedful.training.progress import counting
 from heedful.training.world import choose_device
 from heedful.types import TEXT, Echo, Example, Message, UserError
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from heedful.config import TrainConfig
+from heedful.progress import Progress
 from heedful.tokens.sampler import Sampler
 from heedful.training.batches import DataSource, StepBatch, step_batches
 from heedful.training.checkpoints import (
@@ -27,7 +28,6 @@ from heedful.training.checkpoints import (
 )
 from heedful.training.live_reference import LiveReference
 from heedful.training.metrics import MetricsFile, peak_memory_bytes
-from heedful.training.progress import Progress
 from heedful.training.samples import SampleTable
 from heedful.training.step import StepResult, StepRunner
 from heedful.training.trackers import Tracker

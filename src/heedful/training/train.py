@@ -10,6 +10,7 @@ from heedful.config import TrainConfig, settings_model
 from heedful.objectives import bind, get
 from heedful.objectives.reduce import Objective
 from heedful.objectives.trial import trainees_of
+from heedful.progress import duration
 from heedful.rollouts.watch import Watch
 from heedful.tokens.packs import pack_lengths
 from heedful.training import budget
@@ -39,7 +40,6 @@ from heedful.training.labels import FindValues
 from heedful.training.live_reference import check_reference, live_reference
 from heedful.training.loop import interruption
 from heedful.training.metrics import reset_peak_memory
-from heedful.training.progress import duration
 from heedful.training.run_folder import FINAL, RunFolder, begin_run, inspect_run
 from heedful.training.samples import Validate, check_samples
 from heedful.training.shaping import load_template

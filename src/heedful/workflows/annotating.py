@@ -20,9 +20,9 @@ from heedful.examples.documents import documents_of
 from heedful.examples.io import replacing, unwritable, write_rows
 from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
+from heedful.progress import duration
 from heedful.scorers import get
 from heedful.scorers.identity import identity_of
-from heedful.training.progress import duration
 from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.annotate_shards import Done, Shard, annotate
 from heedful.workflows.begun import begin

@@ -20,11 +20,11 @@ from heedful.config import TrainConfig
 from heedful.examples.io import check_writable, replacing, row_of, write_rows
 from heedful.models import Loaded, load_policy
 from heedful.models.prompt_value import hidden_states
+from heedful.progress import counting
 from heedful.training.advantages import advantage_lines, advantages
 from heedful.training.context import cache_folder, check_models
 from heedful.training.data import read_labelled
 from heedful.training.labels import Values, ValueTask, refuse_idle, value_key
-from heedful.training.progress import counting
 from heedful.training.shaping import load_template
 from heedful.training.train import resolve_objective
 from heedful.training.world import choose_device

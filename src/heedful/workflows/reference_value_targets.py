@@ -17,12 +17,12 @@ from torch import Tensor
 from heedful.examples import read_jsonl, write_jsonl
 from heedful.models import Loaded
 from heedful.models.prompt_value import hidden_states
+from heedful.progress import counting
 from heedful.rollouts import in_order, sample, to_examples
 from heedful.scorers.rewards import Scoring
 from heedful.tokens.encoded import EncodedExample
 from heedful.tokens.sampler import permutation
 from heedful.training.labels import value_key
-from heedful.training.progress import counting
 from heedful.training.world import choose_device
 from heedful.types import Example, UserError
 from heedful.workflows.reference_value_fit import CrossFit, cross_fit, judged

@@ -12,13 +12,13 @@ from heedful.evaluation.scenarios import banned_ids
 from heedful.examples import load, prompt_key, write_jsonl
 from heedful.examples.io import check_writable
 from heedful.models import Loaded, load_policy
+from heedful.progress import counting, duration
 from heedful.rollouts import in_order, to_examples
 from heedful.rollouts import sample as sample_prompts
 from heedful.rollouts.logprobs import sequence_logps
 from heedful.rollouts.settings import SamplingSettings
 from heedful.tokens import Template
 from heedful.training.metrics import finite
-from heedful.training.progress import counting, duration
 from heedful.training.world import choose_device
 from heedful.types import Echo, Example, Rollout, UserError
 

@@ -11,9 +11,9 @@ import numpy as np
 from heedful.evaluation import summary
 from heedful.examples import load, write_jsonl
 from heedful.examples.io import check_writable
-from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS, Scorer, get, needs_model
+from heedful.progress import duration
+from heedful.scorers import Scorer, get, needs_model
 from heedful.scorers.dialogue import dialogue_text, knowledge_of, turns_of
-from heedful.training.progress import duration
 from heedful.training.world import choose_device
 from heedful.types import Echo, Example, UserError
 from heedful.workflows.sampling import with_progress
@@ -68,14 +68,6 @@ def score(
     write_jsonl(examples, out)
     _report(scorers, examples, echo)
     return Path(out)
-
-
-def table() -> list[tuple[str, str, str]]:
-    """One row a scorer: how it is named, what it reads and gives, where its files come from (empty: it needs none)."""
-    rows = [(s.name, s.about + ("; smaller is better" if s.lower_is_better else ""), "") for s in SCORERS.values()]
-    rows += [(name, f"{about}; smaller is better", "") for name, about in PATTERN_SCORERS.items()]
-    rows += [(f"{s.name}:{s.form}", f"{s.reads} → {s.values}", s.source) for s in FILE_SCORERS.values()]
-    return rows
 
 
 def set_rewards(examples: list[Example], rewards: list[list[float]]) -> None:
