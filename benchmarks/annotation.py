@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from operator import truediv
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.contest import Effort
@@ -30,10 +32,15 @@ TOGETHER = 40_000_000
 def annotation(work: Path, effort: Effort) -> dict[str, Any]:
     """Characters per second and core of each scorer; `heed score pep8` with one and with two workers.
 
+    pycodestyle: what pycodestyle does when it calls its checks itself.
     efficiency: the time of one worker over twice that of two, the start of the command and of the workers included.
     """
     rounds, work_of = min(effort.rounds, 2), TOGETHER if effort.rounds > 1 else ALONE
-    rates = {name: max(rate(name, ALONE) for _ in range(rounds + 1)) for name in SCORERS}
+    rates: dict[str, list[float]] = defaultdict(list)
+    for _ in range(rounds + 1):
+        for name in SCORERS:
+            rates[name].append(rate(name, ALONE))
+        rates["pycodestyle"].append(pycodestyle_rate(ALONE))
     data = work / "sources.jsonl"
     write_jsonl(data, [{"text": text} for text in sources(work_of, longest=100_000)])
     samples: dict[str, list[float]] = defaultdict(list)
@@ -47,11 +54,14 @@ def annotation(work: Path, effort: Effort) -> dict[str, Any]:
             samples[f"{workers} worker{'s' * (workers > 1)}"].append(time.perf_counter() - began)
     efficiency = ratio(samples, "1 worker", "2 workers") / 2
     return {
-        "characters_per_s": {name: round(value) for name, value in rates.items()},
+        "characters_per_s": {name: round(max(found)) for name, found in rates.items()},
         "cores": os.cpu_count(),
         "characters": sum(len(text) for text in sources(work_of, longest=100_000)),
         **summarise(samples),
-        "ratios": {"efficiency": round(efficiency, 3)},
+        "ratios": {
+            "efficiency": round(efficiency, 3),
+            "pep8/pycodestyle": round(median(map(truediv, rates["pep8"], rates["pycodestyle"])), 2),
+        },
     }
 
 
@@ -62,3 +72,15 @@ def rate(name: str, characters: int) -> float:
     began = clock()
     judge_documents(scorer, texts)
     return sum(map(len, texts)) / (clock() - began)
+
+
+def pycodestyle_rate(characters: int) -> float:
+    """Characters per second of pycodestyle itself, on the same texts."""
+    import pycodestyle
+
+    texts = [text.splitlines(keepends=True) for text in sources(characters, longest=20_000)]
+    options = pycodestyle.StyleGuide(config_file=False, quiet=2).options
+    began = clock()
+    for lines in texts:
+        pycodestyle.Checker(lines=list(lines), options=options, report=pycodestyle.BaseReport(options)).check_all()
+    return sum(len(line) for lines in texts for line in lines) / (clock() - began)

@@ -105,7 +105,8 @@ ROWS = (
         lambda parts: parts["documents"]["fill"], "%"),
     Row("pep8", "`pep8` scoring, million characters per second and core", 0.5, True,
         lambda parts: parts["annotation"]["characters_per_s"]["pep8"] / 1e6, "M/s",
-        lambda parts: f"pii {parts['annotation']['characters_per_s']['pii'] / 1e6:.2f}"),
+        lambda parts: f"{parts['annotation']['ratios']['pep8/pycodestyle']:.1f} × pycodestyle's own; "
+                      f"pii {parts['annotation']['characters_per_s']['pii'] / 1e6:.2f}"),
     Row("annotation", "`heed score`, parallel efficiency of two workers", 0.85, True,
         _ratio("annotation", "efficiency")),
     Row("memory", "DPO, peak memory above the model: ours / TRL's", 0.4, False, _memory("vocabulary 8192"), "%"),

@@ -11,14 +11,15 @@ import numpy as np
 from sqlalchemy import Connection, Text, cast, func, select
 
 from heedful.labelling.aggregation import one_coin
+from heedful.labelling.database import stream
 from heedful.labelling.projects import Project
 from heedful.labelling.tables import annotation, annotation_value, flag, gold, item, membership, project, skip, user
 from heedful.labelling.values import Parsed, matches, verdicts
 
 RECENT = 1000
 """Answers of each labeller that habits are seen from."""
-MOST_UNITS = 20_000
-"""Items (or responses), the newest, that accuracies are estimated from."""
+LATEST = 30_000
+"""Answers; accuracies are estimated from the items to which they were given."""
 ENOUGH = 3
 """Answers of an item from which one can be told to be wrong."""
 NOMINAL = {"preference": "preference", "thumbs": "thumbs", "safety": "safe"}
@@ -127,37 +128,37 @@ def gold_accuracy(connection: Connection, found: Project) -> dict[int, dict[str,
 def estimated_accuracy(connection: Connection, found: Project) -> dict[int, dict[str, Any]]:
     """How often somebody is right, as far as the others' answers tell: accuracy by one-coin EM, and n answers.
 
-    Of the first question with a nominal answer (which is better, thumbs, is it safe), over what at least three judged.
-    Whoever judged nothing of that kind is left out.
+    Of the first question with a nominal answer (which is better, thumbs, is it safe), over what at least three judged
+    of late.  Whoever judged nothing of that kind is left out.
     """
     asked = found.questions.asked()
     question = next((label for name, label in NOMINAL.items() if name in asked), None)
     if question is None:
         return {}
     table = annotation_value.c
-    normal = select(item.c.id).where(item.c.project_id == found.id, item.c.kind == "normal", item.c.state != "void")
-    here = (table.project_id == found.id, table.question == question, table.item_id.in_(normal))
-    units = (
-        select(table.item_id, table.response_key)
-        .where(*here)
-        .group_by(table.item_id, table.response_key)
-        .having(func.count() >= ENOUGH)
-        .order_by(table.item_id.desc(), table.response_key)
-        .limit(MOST_UNITS)
+    last = (
+        select(annotation.c.item_id)
+        .where(annotation.c.project_id == found.id, annotation.c.is_current)
+        .order_by(annotation.c.id.desc())
+        .limit(LATEST)
         .subquery()
     )
-    same = (table.item_id == units.c.item_id) & table.response_key.is_not_distinct_from(units.c.response_key)
-    rows = connection.execute(
-        select(table.item_id, table.response_key, table.user_id, table.num).join(units, same).where(*here)
-    ).all()
-    if not rows:
+    normal = select(item.c.id).where(
+        item.c.id.in_(select(last.c.item_id)), item.c.kind == "normal", item.c.state != "void"
+    )
+    labels = select(table.item_id, table.response_key, table.user_id, table.num).where(
+        table.project_id == found.id, table.question == question, table.item_id.in_(normal)
+    )
+    given: dict[Any, list[tuple[int, float]]] = defaultdict(list)
+    for item_id, key, user_id, num in stream(connection, labels):
+        given[item_id, key].append((user_id, num))
+    judged = [said for said in given.values() if len(said) >= ENOUGH]
+    if not judged:
         return {}
-    numbers: dict[Any, int] = {}
-    of = np.array([numbers.setdefault((item_id, key), len(numbers)) for item_id, key, _, _ in rows])
-    people, raters = np.unique([row.user_id for row in rows], return_inverse=True)
-    categories, labels = np.unique([row.num for row in rows], return_inverse=True)
-    accuracy = one_coin(of, raters, labels, len(categories)).accuracy
-    n = np.bincount(raters)
+    units = np.repeat(np.arange(len(judged)), [len(said) for said in judged])
+    people, raters = np.unique([who for said in judged for who, _ in said], return_inverse=True)
+    categories, codes = np.unique([num for said in judged for _, num in said], return_inverse=True)
+    accuracy, n = one_coin(units, raters, codes, len(categories)).accuracy, np.bincount(raters)
     return {
         int(who): {"accuracy": round(float(accuracy[place]), 4), "n": int(n[place])} for place, who in enumerate(people)
     }
