@@ -37,7 +37,7 @@ def annotation(work: Path, effort: Effort) -> dict[str, Any]:
     """
     rounds, work_of = min(effort.rounds, 2), TOGETHER if effort.rounds > 1 else ALONE
     rates: dict[str, list[float]] = defaultdict(list)
-    for _ in range(rounds + 1):
+    for _ in range(4 * effort.rounds + 1):
         for name in SCORERS:
             rates[name].append(rate(name, ALONE))
         rates["pycodestyle"].append(pycodestyle_rate(ALONE))
@@ -54,7 +54,7 @@ def annotation(work: Path, effort: Effort) -> dict[str, Any]:
             samples[f"{workers} worker{'s' * (workers > 1)}"].append(time.perf_counter() - began)
     efficiency = ratio(samples, "1 worker", "2 workers") / 2
     return {
-        "characters_per_s": {name: round(max(found)) for name, found in rates.items()},
+        "characters_per_s": {name: round(median(found)) for name, found in rates.items()},
         "cores": os.cpu_count(),
         "characters": sum(len(text) for text in sources(work_of, longest=100_000)),
         **summarise(samples),
