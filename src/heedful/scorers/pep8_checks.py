@@ -1,7 +1,7 @@
 """PEP 8 by pycodestyle's own checks, called faster than pycodestyle calls them.
 
 What a check reads is looked up once and not at every call; what checks say of a line's text alone is remembered by the
-text; and a check of comments, backslashes, equals signs or ambiguous names is called only where there is one.  The
+text; and a check of comments, comparisons, continued lines or ambiguous names is called only where there is one.  The
 violations are pycodestyle's, in another order.
 """
 
@@ -20,6 +20,10 @@ import pycodestyle
 REMEMBERED = 1 << 14
 """Logical lines; strings in them are muted, so that many are alike."""
 NEEDS = {
+    "bare_except": "except",
+    "comparison_to_singleton": "=",
+    "comparison_type": "type",
+    "continued_indentation": "\n",
     "explicit_line_join": "\\",
     "python_3000_invalid_escape_sequence": "\\",
     "whitespace_around_named_parameter_equals": "=",
@@ -164,7 +168,10 @@ class _Checker(pycodestyle.Checker):
         plan, tokens = _plan(), self.tokens
         for offset, text, function in plan.said_of(self.logical_line):
             self._report(offset, text, function, mapping)
-        whole = "".join(self.lines[tokens[0][2][0] - 1 : tokens[-1][3][0]])
+        first, last = tokens[0][2][0], tokens[-1]
+        whole = "".join(self.lines[first - 1 : last[3][0]]).rstrip("\n")
+        if last[2][0] != first:
+            whole += "\n"  # whatever the lines end with
         for function, read, needs, state in plan.logical[any([token[1] in AMBIGUOUS for token in tokens])]:  # noqa: C419
             if needs not in whole:
                 continue
