@@ -113,7 +113,6 @@ class TestKL:
         loaded = load_policy(str(folder))
         found = divergence(loaded.model, Template.load(loaded.tokenizer, None), samples)
         assert found.sequence == pytest.approx(0.0, abs=1e-4)
-        assert len(samples) == 64
 
     def test_another_model_is_at_one(self, samples, tmp_path):
         other = load_policy(str(save_tiny_model(tmp_path / "other", seed=5)))

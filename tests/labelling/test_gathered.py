@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from heedful.labelling import adjudicating
 from heedful.labelling.agreement_tables import agreement_in, agreement_table
-from heedful.labelling.consensus import decide, gather
+from heedful.labelling.consensus import by_majority, decide, gather
 from heedful.labelling.exporting import Asked, export
 from heedful.labelling.projects import get_project
 from heedful.labelling.tables import annotation, item, user
@@ -41,8 +41,8 @@ def test_answers_are_those_of_the_table_by_the_labellers_names(judged):
     assert [answer.labeller for answer in items[0].answers] == ["ann", "bob", "cid"]
     assert items[0].answers[-1].value == said("r0", ODD)
     assert [answer.labeller for answer in items[1].answers[:2]] == ["ann", "bob"]
-    assert (items.answers.labellers, items.answers.versions, len(items.answers)) == (["ann", "bob", "cid"], [1], 9)
-    assert items.answers.newest == max(answer.at or 0 for one in items for answer in one.answers)
+    assert (items.book.labellers, items.book.versions, len(items.book)) == (["ann", "bob", "cid"], [1], 9)
+    assert items.book.newest == max(answer.at or 0 for one in items for answer in one.answers)
 
 
 def test_times_are_there_only_where_they_were_asked_for(judged):
@@ -56,10 +56,51 @@ def test_nobody_answered(db):
     with db.read() as connection:
         items = gather(connection, get_project(connection, "p"))
     assert [list(one.answers) for one in items] == [[], []]
-    assert (items.answers.labellers, items.answers.versions, items.answers.newest) == ([], [], None)
+    assert (items.book.labellers, items.book.versions, items.book.newest) == ([], [], None)
 
 
-def test_what_items_with_the_same_answers_share_is_changed_for_one_alone(judged):
+@pytest.fixture
+def alike(db):
+    make_project(db, 3, overlap=2)
+    answered(db, "ann", [said("r0"), said("r0"), said("r1")])
+    answered(db, "bob", [said("r0"), said("r0"), said("r0")])
+    return db
+
+
+@pytest.mark.parametrize("aggregate", ["majority", "onecoin"])
+def test_items_with_the_same_answers_share_what_was_decided_until_one_is_changed(alike, aggregate):
+    with alike.read() as connection:
+        found = get_project(connection, "p")
+        items = gather(connection, found)
+        decide(connection, found, items, aggregate)
+    first, second, _ = items
+    assert first.answers.values is second.answers.values
+    assert (first.value is second.value) == (aggregate == "majority")
+    first.own()
+    first.value.clear()
+    assert second.value["preference"]["winner"] == "r0"
+
+
+def test_an_aggregate_of_ones_own_may_change_what_majorities_came_to(alike):
+    def without_the_first(items):
+        by_majority(items)
+        items[0].value.pop("preference")
+
+    def of_ann_alone(items):
+        for one in items:
+            one.answers = [answer for answer in one.answers if answer.labeller == "ann"]
+        by_majority(items)
+
+    def winners(aggregate):
+        with alike.read() as connection:
+            rows = export(connection, "p", Asked("trl", aggregate=aggregate)).rows
+        return [(row["meta"]["item"], row["chosen"][0]["content"]) for row in rows]
+
+    assert winners(without_the_first) == [("i1", "yes 1")]
+    assert winners(of_ann_alone) == [("i0", "yes 0"), ("i1", "yes 1"), ("i2", "no 2")]
+
+
+def test_an_adjudication_decides_one_item_alone(judged):
     judge = person(judged, "judge", "admin")
     with judged.read() as connection:
         public_id = connection.execute(select(item.c.public_id).where(item.c.external_id == "i1")).scalar_one()

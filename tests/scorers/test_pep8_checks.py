@@ -34,6 +34,10 @@ ODD = [
     "x = 1\r\ny=2\r\n",
     "x\n\n\n\n",
     "def f():\n  pass\ndef g():\n  pass",
+    "x = 1  # noqa\ny = '''abc\n" + "a b " * 40 + "\n",
+    "x = 1\ny = '''abc  # noqa\n" + "a b " * 40 + "\n",
+    "x = (  # noqa\n" + "a b " * 40 + "\n",
+    "x = [" + "1," * 2000 + "]\n",
 ]
 
 
@@ -91,7 +95,7 @@ def test_damaged_code_has_the_violations_that_pycodestyle_finds():
         damaged = list(text)
         for _ in range(rng.randint(1, 12)):
             place = rng.randrange(len(damaged) + 1)
-            damaged[place : place + rng.randint(0, 3)] = rng.choice(signs)
+            damaged[place : place + rng.randint(0, 3)] = rng.choice([*signs, "  # noqa", '"""', " " * 90])
         assert by_us("".join(damaged)) == by_pycodestyle("".join(damaged))
 
 

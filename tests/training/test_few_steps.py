@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from heedful.training import train
-from tests.training.small_runs import small_config
+from tests.training.small_runs import Fault, failing_at, small_config
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,13 @@ def test_few_steps_are_remarked_on_unless_they_were_asked_for(tmp_path: Path, se
     notes = [line for line in lines if line.startswith("note:")]
     assert len(notes) == len(said)
     assert all(note.startswith(start) for note, start in zip(notes, said, strict=True))
+
+
+def test_a_run_that_goes_on_is_not_told_what_it_can_no_longer_change(tmp_path: Path) -> None:
+    lines: list[str] = []
+    settings = small_config(tmp_path, "dpo", "run", steps=None, batch_size=8, checkpoint_every=1)
+    with failing_at(2), pytest.raises(Fault):
+        train(settings, echo=lambda line: None)
+    train(settings, echo=lines.append)
+    assert (tmp_path / "run" / "final").exists()
+    assert not [line for line in lines if line.startswith("note:")]

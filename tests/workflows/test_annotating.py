@@ -129,7 +129,7 @@ def test_killed_and_continued_nothing_is_lost_or_doubled(place):
     scorer = f"{place / 'own.py'}:fussy"
     whole = annotated(place, "whole", scorer)
     code = (
-        "from heedful.workflows.annotating import *; "
+        "from heedful.config import ScoreConfig; from heedful.workflows.annotating import *; "
         f"annotate_documents({scorer!r}, ScoreConfig.model_validate({{'data': {str(place / 'documents.jsonl')!r}, "
         f"'out': {str(place / 'cut')!r}, 'shard_characters': 100}}))"
     )

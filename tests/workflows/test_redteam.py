@@ -92,7 +92,7 @@ def test_a_server_that_fails_keeps_the_rounds_before(model, tmp_path, monkeypatc
     ("changed", "sentence"),
     [
         ({"pool": "nowhere.jsonl"}, "cannot be read"),
-        ({"template": Path("nowhere.txt")}, "cannot be read"),
+        ({"instruction": Path("nowhere.txt")}, "cannot be read"),
         ({"attacker": "http://127.0.0.1:1/v1"}, "URL#MODEL"),
         ({"scorer": "nonsense"}, "no scorer"),
     ],

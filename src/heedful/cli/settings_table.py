@@ -37,6 +37,6 @@ def _shown(default: object) -> str:
         return "as below"
     if default is None:
         return "null"
-    if default == "":
-        return "made from the names"
+    if default in ("", []):
+        return "none"
     return str(default).lower() if isinstance(default, bool) else str(default)

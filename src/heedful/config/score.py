@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from pydantic import Field
 
+from heedful.config.watch import Split
 from heedful.config.within import Count, Schema
 
 MOST_WORKERS = 4096
+Engine = Literal["processes", "ray"]
 
 
 class ScoreConfig(Schema):
@@ -18,11 +20,9 @@ class ScoreConfig(Schema):
 
     data: str = Field(min_length=1, description="documents: file, folder, hub name, source tree, or a mixture of them")
     out: Path = Field(description="folder of the shards; the same command continues it")
-    split: Literal["own", "lines", "sentences", "none"] = Field(
-        "own", description="pieces that are scored apart; own: as the scorer cuts them"
-    )
+    split: Split = Field("own", description="pieces that are scored apart; own: as the scorer cuts them")
     workers: Annotated[int, Ge(1), Le(MOST_WORKERS)] = Field(1, description="processes that score; one a core")
     format: Literal["jsonl", "parquet"] = Field("jsonl", description="of the shards")
-    engine: Literal["processes", "ray"] = Field("processes", description="ray: over the machines of a Ray cluster")
+    engine: Engine = Field("processes", description="ray: over the machines of a Ray cluster")
     shard_characters: Count = Field(1 << 20, description="characters of a shard; of fewer a killed run loses less")
     reader: str | None = Field(None, description="name of the reader of `data`; null: found from how rows look")

@@ -148,7 +148,6 @@ def divergence(
 
     prefix: put before every sample, and before each of its lines if `lines`; as a condition, it is not counted.
     """
-    check_prefix(template, prefix)
     logps = np.array(log_likelihoods(model, template, samples, prefix, lines))
     differences = np.array([one.logp for one in samples]) - logps
     deviation = float(differences.std(ddof=1)) if len(samples) > 1 else float("nan")  # of one it is not known
@@ -164,6 +163,7 @@ def log_likelihoods(
     model: PackedModel, template: Template, samples: Sequence[Sample], prefix: str = "", lines: bool = False
 ) -> list[float]:
     """log p of every sample's text under the model, in nats, given the prefix as in `divergence`."""
+    check_prefix(template, prefix)
     start = np.array([template.start_id], np.int32)
     encoded, examples, rows = [], [], []
     for row, one in enumerate(samples):

@@ -57,7 +57,7 @@ def agreement_table(items: Gathered) -> dict[str, Any]:
         for name in [name for name in units if not name.startswith("harm.")]:
             tables[name] += [(labels, number) for labels in units[name].values()]
         judged.append((units, number))
-        given = [value["ranking"]["ranks"] for value in one.answers.values if "ranking" in value]
+        given = [value["ranking"]["ranks"] for value in one.values if "ranking" in value]
         rankings += [[[ranks[key] for key in one.keys] for ranks in given]] * number
     for name in {name for units, _ in judged for name in units if name.startswith("harm.")}:
         tables[name] = [
@@ -65,7 +65,7 @@ def agreement_table(items: Gathered) -> dict[str, Any]:
             for units, number in judged
             for key, labels in units["safe"].items()
         ]
-    return _table(tables, _of_pair_in(items), rankings)
+    return _table(tables, _of_pair_in(items, flat), rankings)
 
 
 class _Flat(dict[int, list[dict[str, Any]]]):
@@ -81,19 +81,19 @@ class _Flat(dict[int, list[dict[str, Any]]]):
 def _units(one: Decided, flat: _Flat) -> dict[str, dict[str | None, Counter[float]]]:
     """Question → response (or None) → how often each label was given."""
     units: dict[str, dict[str | None, Counter[float]]] = defaultdict(lambda: defaultdict(Counter))
-    for value in one.answers.values:
+    for value in one.values:
         for row in flat.of(value):
             units[row["question"]][row["response_key"]][row["num"]] += 1
     return units
 
 
-def _of_pair_in(items: Gathered) -> Single:
+def _of_pair_in(items: Gathered, flat: _Flat) -> Single:
     """Single labels, where exactly two people gave any: for Cohen's κ."""
     single: Single = defaultdict(list)
-    if len(items.answers.labellers) == 2:
+    if len(items.book.labellers) == 2:
         for one in items:
             for answer in one.answers:
-                for row in flat_rows(answer.value):
+                for row in flat.of(answer.value):
                     single[row["question"]].append(((one.id, row["response_key"]), answer.labeller, row["num"]))
     return single
 

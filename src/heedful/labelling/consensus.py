@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from heedful.labelling.aggregation import Outcome, majority, one_coin
 from heedful.labelling.database import stream
-from heedful.labelling.gathered import Answers, Book
+from heedful.labelling.gathered import Answer, Answers, Book
 from heedful.labelling.items import Stored, responses_in, responses_of
 from heedful.labelling.new_items import response_keys
 from heedful.labelling.projects import Project
@@ -35,8 +35,8 @@ class Decided:
     """An item and what was decided on it.
 
     value: the consensus, with only the questions that were decided.  confidence: of each, the share of votes or the
-    posterior.  undecided: question → why there is no decision.  Items with the same answers may share all three; what
-    changes one of them copies it first (`own`).
+    posterior.  undecided: question → why there is no decision.  Items with the same answers share all three where a
+    majority decided; what changes one of them copies it first (`own`).
     """
 
     id: int
@@ -48,7 +48,7 @@ class Decided:
     meta: dict[str, Any]
     group: str
     responses: list[Stored]
-    answers: Answers
+    answers: Sequence[Answer]
     value: Value = field(default_factory=dict)
     confidence: dict[str, float] = field(default_factory=dict)
     undecided: dict[str, str] = field(default_factory=dict)
@@ -66,7 +66,12 @@ class Decided:
     @property
     def kinship(self) -> tuple[int, int]:
         """The same for items with the same answers, whoever gave them."""
-        return len(self.responses), id(self.answers.values)
+        return len(self.responses), id(self.answers.values if isinstance(self.answers, Answers) else self.answers)
+
+    @property
+    def values(self) -> list[Value]:
+        """What was answered, in an order that tells nothing of who said it."""
+        return self.answers.values if isinstance(self.answers, Answers) else [one.value for one in self.answers]
 
     def own(self) -> None:
         """What was decided is this item's alone from now on."""
@@ -79,11 +84,11 @@ class Decided:
 
 
 class Gathered(list[Decided]):
-    """Items of a project.  answers: all answers to them."""
+    """Items of a project.  book: all answers to them."""
 
-    def __init__(self, items: Iterable[Decided], answers: Book) -> None:
+    def __init__(self, items: Iterable[Decided], book: Book) -> None:
         super().__init__(items)
-        self.answers = answers
+        self.book = book
 
 
 Aggregate = Callable[[Sequence["Decided"]], None]
@@ -113,14 +118,14 @@ def gather(
     rows = list(stream(connection, asked))
     wanted = [annotation.c.item_id.in_(select(item.c.id).where(*here)), *_conditions(found, as_of, without_paused)]
     people: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
-    answers = Book.read(connection, people, wanted, times=times)
+    book = Book.read(connection, people, wanted, times=times)
     responses = responses_of(connection, item_ids) if item_ids is not None else responses_in(connection, found.id)
     return Gathered(
         [
-            Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], answers.of(key))
+            Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], book.of(key))
             for key, name, kind, state, prompt, context, meta, group in rows
         ],
-        answers,
+        book,
     )
 
 
@@ -179,6 +184,13 @@ def decide(
 
 def by_majority(items: Sequence[Decided]) -> None:
     """Strict majority of every categorical question, the median of strengths, the mean of grades and ranks."""
+    _by_majority(items)
+    for one in items:
+        one.own()
+
+
+def _by_majority(items: Sequence[Decided]) -> None:
+    """Items with the same answers share what was decided."""
     first: dict[tuple[int, int], Decided] = {}
     for one in items:
         one.method = MAJORITY
@@ -191,7 +203,7 @@ def by_majority(items: Sequence[Decided]) -> None:
 
 def by_one_coin(items: Sequence[Decided]) -> None:
     """Preferences and `safer` by one-coin EM over the whole project; everything else by majority."""
-    by_majority(items)
+    _by_majority(items)
     for question in ("preference", "safer"):
         labels = [
             (row, answer.labeller, winner_number(answer.value[question]))
@@ -217,11 +229,11 @@ def by_one_coin(items: Sequence[Decided]) -> None:
             _settle(one, question, Outcome(None if is_tied else categories[best], share, one.n))
 
 
-AGGREGATES: dict[str, Aggregate] = {MAJORITY: by_majority, "onecoin": by_one_coin}
+AGGREGATES: dict[str, Aggregate] = {MAJORITY: _by_majority, "onecoin": by_one_coin}
 
 
 def _decide_one(one: Decided) -> None:
-    values = one.answers.values
+    values = one.values
     for question in ("preference", "safer"):
         labels = [winner_number(value[question]) for value in values if question in value]
         if labels:
@@ -264,7 +276,7 @@ def _settle(one: Decided, question: str, outcome: Outcome) -> None:
             said["outcome"] = OUTCOMES[0] if label == TIE else OUTCOMES[1]
         strengths = [
             value[question]["strength"]
-            for value in one.answers.values
+            for value in one.values
             if value.get(question, {}).get("winner") == said["winner"] and value[question].get("strength") is not None
         ]
         if strengths and said["winner"] is not None:
@@ -317,7 +329,7 @@ def agreement_of(one: Decided, question: str) -> float | None:
     said = one.value.get(question)
     if said is not None and one.method == MAJORITY and question in ("preference", "safer"):
         return one.confidence[question]
-    given = [value[question] for value in one.answers.values if question in value]
+    given = [value[question] for value in one.values if question in value]
     if said is None or not given:
         return None
     if question in ("preference", "safer"):

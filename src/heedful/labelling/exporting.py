@@ -272,20 +272,20 @@ def _manifest(
 ) -> dict[str, Any]:
     aggregate = asked.aggregate if isinstance(asked.aggregate, str) else getattr(asked.aggregate, "__name__", "own")
     params = asdict(replace(asked, aggregate=aggregate))
-    answers = items.answers
+    book = items.book
     return {
         "project": found.slug,
         "format": asked.format,
         "params": params,
-        "newest_answer": answers.newest,
-        "versions": answers.versions,
+        "newest_answer": book.newest,
+        "versions": book.versions,
         "current_version": found.version,
         "questions": found.questions.model_dump(mode="json", exclude_none=True),
         "items": {"in": len(items), "out": len(groups)},
         "left_out": dict(sorted(reasons.items())),
         "kept_aside": _kept_aside(connection, found, asked),
-        "answers": len(answers),
-        "labellers": len(answers.labellers),
+        "answers": len(book),
+        "labellers": len(book.labellers),
         "agreement": agreement_table(items),
         "direction": _direction(asked),
     }

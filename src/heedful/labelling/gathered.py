@@ -19,7 +19,6 @@ from heedful.labelling.values import Parsed
 
 BETWEEN = "\x1e"
 """Stands between packed values: in JSON it is escaped."""
-UNKNOWN = "-1"
 
 
 @dataclass(slots=True)
@@ -73,16 +72,14 @@ class Book:
         self._of: dict[int, Answers] = {}
         self.newest: float | None = None
 
-    @staticmethod
-    def read(connection: Connection, names: Mapping[int, str], wanted: Sequence[Any], *, times: bool) -> Book:
+    @classmethod
+    def read(cls, connection: Connection, names: Mapping[int, str], wanted: Sequence[Any], *, times: bool) -> Book:
         """wanted: conditions on `annotation`.  times: read `wall_ms` and `at` too."""
-        book = Book(names)
+        book = cls(names)
         columns = [annotation.c.user_id, annotation.c.project_version, cast(annotation.c.value, Text)]
         if times:
-            columns += [
-                func.coalesce(annotation.c.wall_ms, int(UNKNOWN)),
-                _exactly(connection, annotation.c.submitted_at),
-            ]
+            spent = func.coalesce(cast(annotation.c.wall_ms, Text), "")
+            columns += [spent, _exactly(connection, annotation.c.submitted_at)]
         packed = [func.aggregate_strings(cast(column, Text), BETWEEN) for column in columns]
         asked = select(annotation.c.item_id, func.max(annotation.c.submitted_at), *packed).where(*wanted)
         for item_id, newest, *row in stream(connection, asked.group_by(annotation.c.item_id)):
@@ -128,7 +125,7 @@ class Book:
         for who, version, text, *times in zip(*columns, strict=True):
             answer = Answer(self._names[who], self._parsed[text], int(version))
             if times:
-                answer.wall_ms = None if times[0] == UNKNOWN else int(times[0])
+                answer.wall_ms = int(times[0]) if times[0] else None
                 answer.at = float(times[1])
             found.append(answer)
         return sorted(found, key=lambda answer: answer.labeller)

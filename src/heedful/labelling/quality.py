@@ -126,10 +126,10 @@ def gold_accuracy(connection: Connection, found: Project) -> dict[int, dict[str,
 
 
 def estimated_accuracy(connection: Connection, found: Project) -> dict[int, dict[str, Any]]:
-    """How often somebody is right, as far as the others' answers tell: accuracy by one-coin EM, and n answers.
+    """How often somebody is right, as far as the others' answers tell: accuracy by one-coin EM, n judgements.
 
     Of the first question with a nominal answer (which is better, thumbs, is it safe), over what at least three judged
-    of late.  Whoever judged nothing of that kind is left out.
+    of late; thumbs and safety are a judgement of each response.  Whoever judged nothing of that kind is left out.
     """
     asked = found.questions.asked()
     question = next((label for name, label in NOMINAL.items() if name in asked), None)

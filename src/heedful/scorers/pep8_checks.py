@@ -12,13 +12,13 @@ import tokenize
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import pycodestyle
 
-REMEMBERED = 1 << 14
-"""Logical lines; strings in them are muted, so that many are alike."""
+REMEMBERED, LONGEST = 1 << 14, 1000
+"""Logical lines, and characters of each; strings in them are muted, so that many are alike."""
 NEEDS = {
     "bare_except": "except",
     "comparison_to_singleton": "=",
@@ -32,10 +32,13 @@ NEEDS = {
 """Check → what stands in every line that it can object to."""
 AMBIGUOUS = {"l", "O", "I"}
 """The names that `ambiguous_identifier` objects to."""
-STRINGS = {getattr(pycodestyle, name) for name in ("FSTRING_START", "FSTRING_END", "TSTRING_START", "TSTRING_END")} - {
-    -1
-}
+STRINGS = {
+    getattr(pycodestyle, name, -1) for name in ("FSTRING_START", "FSTRING_END", "TSTRING_START", "TSTRING_END")
+} - {-1}
 """Tokens of newer Pythons at which pycodestyle looks at physical lines."""
+
+TEXT = itemgetter(1)
+"""Of a token."""
 
 Mapping = Sequence[tuple[int, tuple[int, int]]]
 """Places in a logical line, and where they are in the text: line, column."""
@@ -89,11 +92,12 @@ class _Check(NamedTuple):
 
 @dataclass(frozen=True)
 class _Plan:
-    """The checks.  said_of: what those of a logical line's text alone say.  logical: the others, without and with the
-    one of names.  lines: of a physical line alone.  physical: of it and of more."""
+    """The checks.  said_of: what those of a logical line's text alone say.  logical: the others.  unnamed: the others
+    but for that of ambiguous names.  lines: of a physical line alone.  physical: of it and of more."""
 
     said_of: Callable[[str], tuple[tuple[Any, str, Any], ...]]
-    logical: tuple[list[_Check], list[_Check]]
+    logical: list[_Check]
+    unnamed: list[_Check]
     lines: list[Callable[[str], tuple[int, str] | None]]
     physical: list[_Check]
 
@@ -105,15 +109,19 @@ def _plan() -> _Plan:
     others = [check for check in options.logical_checks if check[2] != ["logical_line"]]
     if options.max_doc_length is None:
         others = [check for check in others if check[0] != "maximum_doc_length"]
-    unnamed = [check for check in others if check[0] != "ambiguous_identifier"]
 
-    @lru_cache(REMEMBERED)
-    def said_of(line: str) -> tuple[tuple[Any, str, Any], ...]:
+    def say(line: str) -> tuple[tuple[Any, str, Any], ...]:
         return tuple((offset, text, check) for check in alone for offset, text in check(line) or ())
+
+    remembered = lru_cache(REMEMBERED)(say)
+
+    def said_of(line: str) -> tuple[tuple[Any, str, Any], ...]:
+        return (remembered if len(line) <= LONGEST else say)(line)
 
     return _Plan(
         said_of,
-        ([_Check.of(*check) for check in unnamed], [_Check.of(*check) for check in others]),
+        [_Check.of(*check) for check in others],
+        [_Check.of(*check) for check in others if check[0] != "ambiguous_identifier"],
         [function for _, function, arguments in options.physical_checks if arguments == ["physical_line"]],
         [_Check.of(*check) for check in options.physical_checks if check[2] != ["physical_line"]],
     )
@@ -124,7 +132,7 @@ class _Checker(pycodestyle.Checker):
 
     def generate_tokens(self) -> Generator[tokenize.TokenInfo, None, None]:
         """The tokens; physical lines are checked where pycodestyle would have found something to check."""
-        line = before = ""
+        before = ""
         try:
             for token in tokenize.generate_tokens(self.readline):
                 kind, text, (row, _), (_, column), line = token
@@ -140,9 +148,10 @@ class _Checker(pycodestyle.Checker):
                     self.maybe_check_physical(token, before)
                 yield token
                 before = line
-            self.noqa = line and pycodestyle.noqa(line)
         except (SyntaxError, tokenize.TokenError):
             self.report_invalid_syntax()
+        finally:
+            self.noqa = before and pycodestyle.noqa(before)  # for what is left over at the end
 
     def check_physical(self, line: str) -> None:
         """All checks of a physical line."""
@@ -172,7 +181,8 @@ class _Checker(pycodestyle.Checker):
         whole = "".join(self.lines[first - 1 : last[3][0]]).rstrip("\n")
         if last[2][0] != first:
             whole += "\n"  # whatever the lines end with
-        for function, read, needs, state in plan.logical[any([token[1] in AMBIGUOUS for token in tokens])]:  # noqa: C419
+        is_ambiguous = any(map(AMBIGUOUS.__contains__, map(TEXT, tokens)))
+        for function, read, needs, state in plan.logical if is_ambiguous else plan.unnamed:
             if needs not in whole:
                 continue
             if state is not None:

@@ -126,7 +126,7 @@ def prepare_run(
     echo(f"model: {loaded.path}, {num_parameters(loaded.model):,} parameters; {loaded.note}")
     config = freeze(config, objective, data, loaded, world)
     context = Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
-    if config.steps is None and context.sampler.num_steps < FEW_STEPS:
+    if folder.status == "new" and config.steps is None and context.sampler.num_steps < FEW_STEPS:
         echo(few_steps_sentence(context))
     # What sampler or optimizer refuse, they refuse before anything is written.
     for name in sorted(trainees_of(objective)):

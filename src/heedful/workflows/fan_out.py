@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from heedful.config.score import Engine
 from heedful.types import RunError, UserError
 
-Engine = Literal["processes", "ray"]
 TRIES = 3
 POLL_S = 1.0
 AHEAD = 2

@@ -301,7 +301,7 @@ def adjudication(slug: str, db: DB, account: Reader) -> list[dict[str, Any]]:
             "item": public[one.id],
             "prompt": one.prompt,
             "responses": [{"key": row.key, "messages": row.content} for row in one.responses],
-            "answers": [{"value": answer.value} for answer in one.answers],
+            "answers": [{"value": value} for value in one.values],
         }
         for one in queue
     ]

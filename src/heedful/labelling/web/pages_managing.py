@@ -104,7 +104,7 @@ def _adjudicate(request: Request, slug: str, db: Database, account: Account, pro
         if queue:
             public = connection.execute(select(item.c.public_id).where(item.c.id == queue[0].id)).scalar_one()
     one = queue[0] if queue else None
-    said = [] if one is None else [" · ".join(in_words(answer.value, one.keys)) for answer in one.answers]
+    said = [] if one is None else [" · ".join(in_words(value, one.keys)) for value in one.values]
     return show(
         request,
         "adjudicate.html",
