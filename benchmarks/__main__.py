@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +45,22 @@ def main() -> int:
                 continue
             result["parts"][name], result["data"] = part["result"], part["data"]
             if alone:
-                _keep(result, newest)
+                _keep(result)
     print(table(result, json.loads(REASONS.read_text(encoding="utf-8"))))
     if not (arguments.quick or arguments.only or failed):
-        _keep(result, lambda: result)
+        _keep(result)
     elif not (alone or failed):
         print("Nothing was written: only a whole run is kept, or some parts by --keep.")
     return 1 if failed else 0
 
 
-def _keep(result: dict[str, Any], shown: Callable[[], dict[str, Any] | None]) -> None:
-    """Write the result, then what is to be `shown` into the README."""
+def _keep(result: dict[str, Any]) -> None:
+    """Write the result, then the newest of all parts into the README."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{result['name']}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    of_readme = shown()
-    if of_readme is not None:
-        write_readme(of_readme)
+    if (shown := newest()) is not None:
+        write_readme(shown)
     print(f"wrote benchmarks/results/{path.name} and the table in README.md", flush=True)
 
 

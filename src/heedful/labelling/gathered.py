@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, overload
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
@@ -94,7 +95,7 @@ class Book:
     def __len__(self) -> int:
         return sum(map(len, self._of.values()))
 
-    @property
+    @cached_property
     def labellers(self) -> list[str]:
         """Who answered anything."""
         return sorted(self._names[key] for key in self._different(0))

@@ -133,8 +133,20 @@ def estimated_accuracy(connection: Connection, found: Project) -> dict[int, dict
     """
     asked = found.questions.asked()
     question = next((label for name, label in NOMINAL.items() if name in asked), None)
-    if question is None:
+    judged = [] if question is None else _judged(connection, found, question)
+    if not judged:
         return {}
+    units = np.repeat(np.arange(len(judged)), [len(said) for said in judged])
+    people, raters = np.unique([who for said in judged for who, _ in said], return_inverse=True)
+    categories, codes = np.unique([num for said in judged for _, num in said], return_inverse=True)
+    accuracy, n = one_coin(units, raters, codes, len(categories)).accuracy, np.bincount(raters)
+    return {
+        int(who): {"accuracy": round(float(accuracy[place]), 4), "n": int(n[place])} for place, who in enumerate(people)
+    }
+
+
+def _judged(connection: Connection, found: Project, question: str) -> list[list[tuple[int, float]]]:
+    """Who said what of each item or response that enough people judged of late."""
     table = annotation_value.c
     last = (
         select(annotation.c.item_id)
@@ -152,16 +164,7 @@ def estimated_accuracy(connection: Connection, found: Project) -> dict[int, dict
     given: dict[Any, list[tuple[int, float]]] = defaultdict(list)
     for item_id, key, user_id, num in stream(connection, labels):
         given[item_id, key].append((user_id, num))
-    judged = [said for said in given.values() if len(said) >= ENOUGH]
-    if not judged:
-        return {}
-    units = np.repeat(np.arange(len(judged)), [len(said) for said in judged])
-    people, raters = np.unique([who for said in judged for who, _ in said], return_inverse=True)
-    categories, codes = np.unique([num for said in judged for _, num in said], return_inverse=True)
-    accuracy, n = one_coin(units, raters, codes, len(categories)).accuracy, np.bincount(raters)
-    return {
-        int(who): {"accuracy": round(float(accuracy[place]), 4), "n": int(n[place])} for place, who in enumerate(people)
-    }
+    return [said for said in given.values() if len(said) >= ENOUGH]
 
 
 def self_agreement(connection: Connection, found: Project) -> dict[int, dict[str, Any]]:

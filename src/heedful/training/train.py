@@ -126,17 +126,17 @@ def prepare_run(
     echo(f"model: {loaded.path}, {num_parameters(loaded.model):,} parameters; {loaded.note}")
     config = freeze(config, objective, data, loaded, world)
     context = Context(folder.path, config, objective, world, echo, cache_dir, template, data, loaded)
-    if folder.status == "new" and config.steps is None and context.sampler.num_steps < FEW_STEPS:
-        echo(few_steps_sentence(context))
+    num_steps = context.sampler.num_steps
+    if folder.status == "new" and config.steps is None and num_steps < FEW_STEPS:
+        echo(few_steps_sentence(config, num_steps))
     # What sampler or optimizer refuse, they refuse before anything is written.
     for name in sorted(trainees_of(objective)):
-        make_trainee(name, loaded.model, config, context.sampler.num_steps)
+        make_trainee(name, loaded.model, config, num_steps)
     return context
 
 
-def few_steps_sentence(context: Context) -> str:
+def few_steps_sentence(config: TrainConfig, num: int) -> str:
     """That the data end before much is learned, which a loss at the last step does not show."""
-    num, config = context.sampler.num_steps, context.config
     return (
         f"note: the data make {num} step{'s' * (num > 1)} of {config.batch_size} {config.batch_unit}, in which "
         "a model hardly changes; more epochs=, a smaller batch_size= or a larger lr= make it learn more"
