@@ -83,8 +83,8 @@ def load(path: Path, num_items: int, seconds: float) -> dict[str, Any]:
     answered = fill(db, people)
     with db.read() as connection:
         found = get_project(connection, "p")
-        rows, export_s = timed(lambda: len(export(connection, "p", Asked("trl")).rows))
-        everything, native_s = timed(lambda: len(export(connection, "p", Asked("native")).rows))
+        rows, export_s = timed(lambda: len(export(connection, "p", Asked("trl")).lines))
+        everything, native_s = timed(lambda: len(export(connection, "p", Asked("native")).lines))
         _, stats_s = timed(
             lambda: (
                 quality.overview(connection, found),

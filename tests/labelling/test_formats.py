@@ -60,7 +60,7 @@ class TestMajorityInTheExport:
         make_project(sqlite, 3)
         answered(sqlite, "ann", [better("r0")] * 3)
         one, other = exported(sqlite), exported(sqlite)
-        assert (one.text(), one.manifest) == (other.text(), other.manifest)
+        assert (one.lines, one.manifest) == (other.lines, other.manifest)
         with sqlite.write() as connection:
             written = write(one, tmp_path / "out.jsonl", connection)
         assert [path.name for path in written] == ["out.jsonl", "out.manifest.json"]
@@ -70,7 +70,7 @@ class TestMajorityInTheExport:
         make_project(sqlite, 1)
         answered(sqlite, "ann", [better("r0")])
         with sqlite.read() as connection:
-            moment = gather(connection, projects.get_project(connection, "p"), times=True)[0].answers[0].at
+            moment = gather(connection, projects.get_project(connection, "p"), details=True)[0].answers[0].at
             who = work.mine  # the answer is changed afterwards
         ann = next(iter([person_of(sqlite, "ann")]))
         with sqlite.read() as connection:
@@ -197,7 +197,7 @@ class TestSafety:
         answered(sqlite, "ann", [{**better("r1"), "safety": {"r0": SAFE, "r1": UNSAFE}, "safer": {"winner": "r0"}}])
         for form in ("safe-rlhf", "heedful", "trl"):
             done = exported(sqlite, form)
-            (tmp_path / f"{form}.jsonl").write_text(done.text())
+            (tmp_path / f"{form}.jsonl").write_bytes(b"".join(done.lines))
             [example] = load(str(tmp_path / f"{form}.jsonl"))
             assert example.responses[example.better].text == "no 0", form
             if form != "trl":
@@ -247,7 +247,7 @@ class TestThereAndBackAgain:
         answered(sqlite, "bob", [FULL_ANSWER, {**FULL_ANSWER, "preference": {"winner": None, "outcome": "tie"},
                                                "ranking": {"ranks": {"r0": 1, "r1": 1}}}])  # fmt: skip
         done = exported(sqlite, form)
-        (tmp_path / "file.jsonl").write_text(done.text())
+        (tmp_path / "file.jsonl").write_bytes(b"".join(done.lines))
         assert list(done.files) == ["settings.json" if form == "argilla" else "config.xml"]
         make_project(sqlite, new_items=[], questions=EVERYTHING, overlap=2, slug="q", state="draft")
         refused: list[tuple[str, str]] = []

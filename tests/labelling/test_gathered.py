@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from heedful.labelling import adjudicating
 from heedful.labelling.agreement_tables import agreement_in, agreement_table
 from heedful.labelling.consensus import by_majority, decide, gather
 from heedful.labelling.exporting import Asked, export
+from heedful.labelling.formats.training import Shape
 from heedful.labelling.projects import get_project
 from heedful.labelling.tables import annotation, item, user
+from heedful.labelling.versions import add_version
 from tests.labelling.conftest import answered, make_project, person
 
 ODD = 'a separator \x1e, a "quote", a comma, [brackets], \\ and ünïcödé \U0001f600'
@@ -31,7 +33,7 @@ def judged(db):
 
 def test_answers_are_those_of_the_table_by_the_labellers_names(judged):
     with judged.read() as connection:
-        items = gather(connection, get_project(connection, "p"), times=True)
+        items = gather(connection, get_project(connection, "p"), details=True)
         columns = (user.c.username, *(annotation.c[n] for n in ("value", "project_version", "wall_ms", "submitted_at")))
         asked = select(*columns).join(user, user.c.id == annotation.c.user_id).order_by(user.c.username)
         for one in items:
@@ -45,10 +47,33 @@ def test_answers_are_those_of_the_table_by_the_labellers_names(judged):
     assert items.book.newest == max(answer.at or 0 for one in items for answer in one.answers)
 
 
-def test_times_are_there_only_where_they_were_asked_for(judged):
+def test_details_are_there_only_where_they_were_asked_for(judged):
     with judged.read() as connection:
         [first, *_] = gather(connection, get_project(connection, "p"))
-    assert {(answer.at, answer.wall_ms) for answer in first.answers} == {(None, None)}
+    assert {(answer.version, answer.at, answer.wall_ms) for answer in first.answers} == {(None, None, None)}
+
+
+def test_the_versions_are_those_in_which_answers_were_given(judged):
+    with judged.write() as connection:
+        found = get_project(connection, "p")
+        for advice in ("Read slowly.", "Read twice."):
+            add_version(connection, "p", found.questions, advice, found.settings)
+        last = select(func.max(annotation.c.id)).scalar_subquery()
+        connection.execute(update(annotation).where(annotation.c.id == last).values(project_version=3))
+    with judged.read() as connection:
+        assert gather(connection, get_project(connection, "p")).book.versions == [1, 3]
+
+
+@pytest.mark.parametrize("asked", [Asked("trl"), Asked("kto", shape=Shape(labels_from="preference"))])
+def test_texts_that_pass_through_are_the_same_bytes_as_texts_that_are_read(judged, asked, monkeypatch):
+    with judged.write() as connection:
+        connection.execute(update(item).values(prompt=[{"role": "user", "content": ODD}]))
+    with judged.read() as connection:
+        passed = export(connection, "p", asked)
+        monkeypatch.setattr(Asked, "passes_texts", False)
+        read = export(connection, "p", asked)
+    assert passed.rows[0]["prompt"] == [{"role": "user", "content": ODD}]
+    assert (passed.lines, passed.manifest) == (read.lines, read.manifest)
 
 
 def test_nobody_answered(db):

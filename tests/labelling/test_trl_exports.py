@@ -35,7 +35,7 @@ def test_trl_trains_on_what_labels_give(place, sqlite, objective, form, style): 
     with sqlite.read() as connection:
         done = export(connection, "p", Asked(form, shape=Shape(style=style)))
     name = f"labels-{objective}-{style}.jsonl"
-    (place / name).write_text(done.text())
+    (place / name).write_bytes(b"".join(done.lines))
     loss = trl_loss(place, objective, name)
     assert math.isfinite(loss)
     if objective == "dpo":

@@ -227,14 +227,14 @@ def export(
 
         with opened(db) as database, database.read() as connection:
             done = write_hub_folder(connection, slug, out, asked)
-        print(f"Wrote {len(done.rows):,} rows and {len(done.held_out):,} held out into {out}, with a card.")
+        print(f"Wrote {len(done.lines):,} rows and {len(done.lines_held_out):,} held out into {out}, with a card.")
         if push is not None:
             print(f"Pushed to {push_hub_folder(out, push)}.")
         return
     with opened(db) as database:
         with database.read() as connection:
             done = exporting.export(connection, slug, asked)
-        if not done.rows and not done.held_out:
+        if not done.lines and not done.lines_held_out:
             reasons = "; ".join(f"{reason} ({count:,} ×)" for reason, count in done.manifest["left_out"].items())
             raise UserError(f"{slug}: nothing can be exported as {format}: {reasons or 'there are no items'}.")
         with database.write() as connection:

@@ -43,17 +43,12 @@ def level_of(question: str) -> Level:
 def agreement_table(items: Gathered) -> dict[str, Any]:
     """Of every question raw agreement, α with its interval, Fleiss' κ; of two labellers Cohen's κ."""
     flat = _Flat()
-    first: dict[tuple[int, int], Decided] = {}
-    numbers: Counter[tuple[int, int]] = Counter()
-    for one in items:
-        kinship = one.kinship
-        numbers[kinship] += 1
-        first.setdefault(kinship, one)
     tables: dict[str, list[tuple[Mapping[float, int], int]]] = defaultdict(list)
     rankings: list[list[list[float]]] = []
     judged: list[tuple[dict[str, dict[str | None, Counter[float]]], int]] = []
-    for kinship, one in first.items():
-        number, units = numbers[kinship], _units(one, flat)
+    for kind in items.kinds:
+        one, number = kind[0], len(kind)
+        units = _units(one, flat)
         for name in [name for name in units if not name.startswith("harm.")]:
             tables[name] += [(labels, number) for labels in units[name].values()]
         judged.append((units, number))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import floor
 from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, cast, func, select
 
 from heedful.labelling.aggregation import Outcome, majority, one_coin
-from heedful.labelling.database import stream
+from heedful.labelling.database import Spelled, stream
 from heedful.labelling.gathered import Answer, Answers, Book
 from heedful.labelling.items import Stored, responses_in, responses_of
 from heedful.labelling.new_items import response_keys
@@ -64,11 +65,6 @@ class Decided:
         return self.responses[int(key[1:])]
 
     @property
-    def kinship(self) -> tuple[int, int]:
-        """The same for items with the same answers, whoever gave them."""
-        return len(self.responses), id(self.answers.values if isinstance(self.answers, Answers) else self.answers)
-
-    @property
     def values(self) -> list[Value]:
         """What was answered, in an order that tells nothing of who said it."""
         return self.answers.values if isinstance(self.answers, Answers) else [one.value for one in self.answers]
@@ -90,6 +86,19 @@ class Gathered(list[Decided]):
         super().__init__(items)
         self.book = book
 
+    @cached_property
+    def kinds(self) -> list[list[Decided]]:
+        """The items, those with as many responses and the same answers together, whoever gave these."""
+        return _kinds(self)
+
+
+def _kinds(items: Iterable[Decided]) -> list[list[Decided]]:
+    kinds: dict[tuple[int, int], list[Decided]] = defaultdict(list)
+    for one in items:
+        same = one.answers.values if isinstance(one.answers, Answers) else one.answers
+        kinds[len(one.responses), id(same)].append(one)
+    return list(kinds.values())
+
 
 Aggregate = Callable[[Sequence["Decided"]], None]
 """Fills value, confidence and undecided of items from their answers."""
@@ -103,27 +112,33 @@ def gather(
     kinds: Sequence[str] = ("normal",),
     without_paused: bool = False,
     item_ids: Sequence[int] | None = None,
-    times: bool = False,
+    details: bool = False,
+    spelled: bool = False,
 ) -> Gathered:
     """The items of a project with their answers, in the order of the data; void ones are left out.
 
     as_of: the answers as they were then.  without_paused: leave out the answers of labellers who are paused.
-    times: with when the answers were given, and how long they took.
+    details: with the version that answers were given in, when, and how long they took.  spelled: prompts and responses
+    as they are stored, in an `orjson.Fragment`, to be written and not read; of a whole project.
     """
-    names = ("id", "external_id", "kind", "state", "prompt", "context", "meta", "group_key")
+    names = ("id", "external_id", "kind", "state", "context", "meta", "group_key")
     here = [item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds)]
     if item_ids is not None:
         here.append(item.c.id.in_(item_ids))
-    asked = select(*[item.c[name] for name in names]).where(*here).order_by(item.c.position, item.c.id)
+    prompt = cast(item.c.prompt, Spelled) if spelled else item.c.prompt
+    asked = select(prompt, *[item.c[name] for name in names]).where(*here).order_by(item.c.position, item.c.id)
     rows = list(stream(connection, asked))
     wanted = [annotation.c.item_id.in_(select(item.c.id).where(*here)), *_conditions(found, as_of, without_paused)]
     people: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
-    book = Book.read(connection, people, wanted, times=times)
-    responses = responses_of(connection, item_ids) if item_ids is not None else responses_in(connection, found.id)
+    book = Book.read(connection, people, wanted, found.version, details=details)
+    if item_ids is not None:
+        responses = responses_of(connection, item_ids)
+    else:
+        responses = responses_in(connection, found.id, spelled=spelled)
     return Gathered(
         [
             Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], book.of(key))
-            for key, name, kind, state, prompt, context, meta, group in rows
+            for prompt, key, name, kind, state, context, meta, group in rows
         ],
         book,
     )
@@ -191,14 +206,12 @@ def by_majority(items: Sequence[Decided]) -> None:
 
 def _by_majority(items: Sequence[Decided]) -> None:
     """Items with the same answers share what was decided."""
-    first: dict[tuple[int, int], Decided] = {}
-    for one in items:
-        one.method = MAJORITY
-        alike = first.setdefault(one.kinship, one)
-        if alike is one:
-            _decide_one(one)
-        else:
-            one.value, one.confidence, one.undecided = alike.value, alike.confidence, alike.undecided
+    for first, *others in items.kinds if isinstance(items, Gathered) else _kinds(items):
+        _decide_one(first)
+        first.method = MAJORITY
+        for one in others:
+            one.value, one.confidence, one.undecided = first.value, first.confidence, first.undecided
+            one.method = MAJORITY
 
 
 def by_one_coin(items: Sequence[Decided]) -> None:

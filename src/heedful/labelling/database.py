@@ -17,7 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Boolean, Connection, Engine, Select, Table, create_engine, event, insert, inspect
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    Text,
+    TypeDecorator,
+    create_engine,
+    event,
+    insert,
+    inspect,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
@@ -207,7 +220,17 @@ def _parsed(text: str | None) -> Any:
     return None if text is None or text == "null" else {} if text == "{}" else orjson.loads(text)
 
 
-READING: dict[Any, Callable[[Any], Any]] = {JSON: _parsed, Boolean: bool}
+class Spelled(TypeDecorator[Any]):
+    """JSON as it is stored, in an `orjson.Fragment`: to be written again and not read.  For a cast."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Any) -> Any:
+        return None if value is None else orjson.Fragment(value)
+
+
+READING: dict[Any, Callable[[Any], Any]] = {JSON: _parsed, Boolean: bool, Spelled: orjson.Fragment}
 """Types that SQLite's driver gives as something else; no boolean of ours may be absent."""
 
 

@@ -6,9 +6,9 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from math import isfinite
 from pathlib import Path
@@ -63,24 +63,35 @@ class Asked:
     split: float = 0.0
     shape: Shape = field(default_factory=Shape)
 
+    @property
+    def passes_texts(self) -> bool:
+        """Whether texts go into the rows as they are stored."""
+        return self.format in ("trl", "kto") and self.shape.style == "explicit" and not callable(self.aggregate)
+
 
 @dataclass
 class Export:
-    """rows: of the training part; held_out: of the prompts kept apart; files: name → further files' content."""
+    """lines: the rows of the training part as JSON, each with its line's end, the same bytes for the same answers;
+    lines_held_out: of the prompts kept apart; files: name → further files' content."""
 
-    rows: list[Row]
-    held_out: list[Row]
+    lines: list[bytes]
+    lines_held_out: list[bytes]
     manifest: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
 
-    def text(self, *, held_out: bool = False) -> str:
-        """JSON Lines, the same bytes for the same answers."""
-        return "".join(spelled(row) + "\n" for row in (self.held_out if held_out else self.rows))
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Of the training part."""
+        return [*map(orjson.loads, self.lines)]
+
+    @cached_property
+    def held_out(self) -> list[Row]:
+        """Of the prompts kept apart."""
+        return [*map(orjson.loads, self.lines_held_out)]
 
 
-def spelled(row: Row) -> str:
-    """A row in one line."""
-    return orjson.dumps(row).decode()
+def _spelled(rows: Iterable[Row]) -> list[bytes]:
+    return [orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows]
 
 
 def check_asked(asked: Asked) -> None:
@@ -126,7 +137,8 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
         kinds=kinds,
         as_of=asked.as_of,
         without_paused=asked.without_paused,
-        times=asked.format == "label-studio" or callable(asked.aggregate),
+        details=asked.format == "label-studio" or callable(asked.aggregate),
+        spelled=asked.passes_texts,
     )
     decide(connection, found, items, asked.aggregate, as_of=asked.as_of)
     reasons: Counter[str] = Counter()
@@ -144,14 +156,14 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
             groups = _without_doubles(groups, asked, reasons, doubled)
     rows, held_out = _split(groups, asked.split)
     manifest = _manifest(connection, found, asked, items, groups, reasons)
+    done = Export(_spelled(rows), _spelled(held_out), manifest, files)
     manifest["rows"] = {"train": len(rows), "held_out": len(held_out)}
     if doubled:
         manifest["rows_left_out"] = dict(sorted(doubled.items()))
     if asked.format == "kto":
         labels = Counter(row["label"] for row in rows)
         manifest["labels"] = {"desirable": labels[True], "undesirable": labels[False]}
-    done = Export(rows, held_out, manifest, files)
-    manifest["sha256"] = {"train": _sha256(done.text()), "held_out": _sha256(done.text(held_out=True))}
+    manifest["sha256"] = {"train": _sha256(done.lines), "held_out": _sha256(done.lines_held_out)}
     return done
 
 
@@ -308,11 +320,10 @@ def _kept_aside(connection: Connection, found: Project, asked: Asked) -> dict[st
 
 def _native(connection: Connection, found: Project) -> Export:
     with many_rows():
-        rows = list(native.rows(connection, found))
-    manifest: dict[str, Any] = {"project": found.slug, "format": "native", "rows": {"train": len(rows), "held_out": 0}}
-    done = Export(rows, [], manifest)
-    manifest["sha256"] = {"train": _sha256(done.text()), "held_out": _sha256("")}
-    return done
+        lines = _spelled(native.rows(connection, found))
+    manifest: dict[str, Any] = {"project": found.slug, "format": "native", "rows": {"train": len(lines), "held_out": 0}}
+    manifest["sha256"] = {"train": _sha256(lines), "held_out": _sha256([])}
+    return Export(lines, [], manifest)
 
 
 def write(done: Export, out: Path, connection: Connection, actor: Actor = CLI) -> list[Path]:
@@ -324,10 +335,10 @@ def write(done: Export, out: Path, connection: Connection, actor: Actor = CLI) -
     _spare_databases([out, second])
     written = [out]
     with replacing(out) as aside:
-        aside.write_text(done.text(), encoding="utf-8")
-    if done.held_out:
+        aside.write_bytes(b"".join(done.lines))
+    if done.lines_held_out:
         with replacing(second) as aside:
-            aside.write_text(done.text(held_out=True), encoding="utf-8")
+            aside.write_bytes(b"".join(done.lines_held_out))
         written.append(second)
     for name, content in {"manifest.json": json.dumps(done.manifest, indent=1) + "\n", **done.files}.items():
         path = out.with_name(f"{out.stem}.{name}")
@@ -369,5 +380,5 @@ def keep_note(connection: Connection, done: Export, actor: Actor) -> int:
     return key[0]
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _sha256(lines: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"".join(lines)).hexdigest()

@@ -76,7 +76,7 @@ def write_hub_folder(connection: Connection, slug: str, folder: Path, asked: Ask
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty; name a new folder.")
     found, done = get_project(connection, slug), export(connection, slug, asked)
-    if not done.rows:
+    if not done.lines:
         raise UserError(f"{slug}: nothing can be exported as {asked.format}.")
     (folder / "data").mkdir(parents=True)
     for name, rows in (("train", done.rows), ("test", done.held_out)):
@@ -135,7 +135,7 @@ def card(found: Project, done: Export, plain: dict[str, Any]) -> str:
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
         name=found.name,
         slug=found.slug,
-        rows=f"{len(done.rows) + len(done.held_out):,} rows",
+        rows=f"{len(done.lines) + len(done.lines_held_out):,} rows",
         answers=manifest["answers"],
         labellers=manifest["labellers"],
         items=manifest["items"]["in"],

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, cast, delete, func, select, update
 
-from heedful.labelling.database import Database, insert_many, many_rows, new_ids, now, stream
+from heedful.labelling.database import Database, Spelled, insert_many, many_rows, new_ids, now, stream
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.given import take_answers
 from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns
@@ -250,11 +250,14 @@ def response_counts(connection: Connection, project_id: int) -> set[int]:
     return set(connection.execute(select(each.c.num).distinct()).scalars())
 
 
-def responses_in(connection: Connection, project_id: int) -> dict[int, list[Stored]]:
-    """The responses of all items of a project, in the order of the data."""
+def responses_in(connection: Connection, project_id: int, *, spelled: bool = False) -> dict[int, list[Stored]]:
+    """The responses of all items of a project, in the order of the data.  spelled: their content as it is stored."""
     found: dict[int, list[Stored]] = defaultdict(list)
     here = select(item.c.id).where(item.c.project_id == project_id)
-    asked = select(*[response.c[name] for name in Stored._fields], response.c.item_id)
+    columns: dict[str, Any] = {name: response.c[name] for name in Stored._fields}
+    if spelled:
+        columns["content"] = cast(response.c.content, Spelled)
+    asked = select(*columns.values(), response.c.item_id)
     for *row, item_id in stream(connection, asked.where(response.c.item_id.in_(here))):
         found[item_id].append(Stored._make(row))
     for responses in found.values():

@@ -8,6 +8,7 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import delete, insert, select
 
 from heedful.config import TrainConfig
@@ -83,11 +84,11 @@ def _exported(entry: str, db: Database, folder: Path, echo: Echo) -> str:
     slug = entry.removeprefix(PREFIX)
     with db.read() as connection:
         done = export(connection, slug, Asked("heedful"))
-    decided = [row for row in done.rows if _says_something(row)]
+    decided = [line for line in done.lines if _says_something(orjson.loads(line))]
     if not decided:
         raise UserError(f"{entry}: nothing is decided yet in this project ({done.manifest['answers']:,} answers).")
-    done.rows[:] = decided
-    out = folder / f"{slug}-{hashlib.sha256(done.text().encode()).hexdigest()[:12]}.jsonl"
+    done.lines[:] = decided
+    out = folder / f"{slug}-{hashlib.sha256(b''.join(decided)).hexdigest()[:12]}.jsonl"
     if not out.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with db.write() as connection:

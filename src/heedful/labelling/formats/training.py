@@ -53,7 +53,8 @@ def preference(one: Decided, shape: Shape) -> list[Row] | str:
         if said.get("outcome") == "both_bad":
             return BAD
         return [_soft(one, shape)] if shape.ties == "soft" else TIED
-    winner, loser = said["winner"], next(key for key in one.keys if key != said["winner"])
+    winner = said["winner"]
+    loser = "r1" if winner == "r0" else "r0"
     if shape.question == "safer" and shape.direction == "harmful":
         winner, loser = loser, winner
     return [_pair(one, winner, loser, shape, shape.question, 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -339,12 +338,8 @@ def export(
     with db.write() as connection:
         run = exporting.keep_note(connection, done, account.actor)
 
-    def lines() -> Iterator[str]:
-        for row in done.rows:
-            yield exporting.spelled(row) + "\n"
-
     headers = {"x-manifest": f"/api/v1/projects/{slug}/export/{run}"}
-    return StreamingResponse(lines(), media_type="application/x-ndjson", headers=headers)
+    return StreamingResponse(iter(done.lines), media_type="application/x-ndjson", headers=headers)
 
 
 @router.get("/projects/{slug}/export/{run}")

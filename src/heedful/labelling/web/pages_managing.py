@@ -256,7 +256,7 @@ def export(slug: str, db: DB, account: Sender, form: Form) -> Response:
     with db.write() as connection:
         run = exporting.keep_note(connection, done, account.actor)
     manifest = form.get("what") == "manifest"
-    content = json.dumps(done.manifest, indent=1) if manifest else done.text()
+    content = json.dumps(done.manifest, indent=1) if manifest else b"".join(done.lines)
     name = f"{slug}-{asked.format}-{run}.{'manifest.json' if manifest else 'jsonl'}"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type="application/x-ndjson", headers=headers)
