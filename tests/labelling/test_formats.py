@@ -70,7 +70,7 @@ class TestMajorityInTheExport:
         make_project(sqlite, 1)
         answered(sqlite, "ann", [better("r0")])
         with sqlite.read() as connection:
-            moment = gather(connection, projects.get_project(connection, "p"), details=True)[0].answers[0].at
+            moment = gather(connection, projects.get_project(connection, "p"), times=True)[0].answers[0].at
             who = work.mine  # the answer is changed afterwards
         ann = next(iter([person_of(sqlite, "ann")]))
         with sqlite.read() as connection:

@@ -33,7 +33,7 @@ def judged(db):
 
 def test_answers_are_those_of_the_table_by_the_labellers_names(judged):
     with judged.read() as connection:
-        items = gather(connection, get_project(connection, "p"), details=True)
+        items = gather(connection, get_project(connection, "p"), times=True)
         columns = (user.c.username, *(annotation.c[n] for n in ("value", "project_version", "wall_ms", "submitted_at")))
         asked = select(*columns).join(user, user.c.id == annotation.c.user_id).order_by(user.c.username)
         for one in items:
@@ -47,10 +47,10 @@ def test_answers_are_those_of_the_table_by_the_labellers_names(judged):
     assert items.book.newest == max(answer.at or 0 for one in items for answer in one.answers)
 
 
-def test_details_are_there_only_where_they_were_asked_for(judged):
+def test_times_are_there_only_where_they_were_asked_for(judged):
     with judged.read() as connection:
         [first, *_] = gather(connection, get_project(connection, "p"))
-    assert {(answer.version, answer.at, answer.wall_ms) for answer in first.answers} == {(None, None, None)}
+    assert {(answer.at, answer.wall_ms) for answer in first.answers} == {(None, None)}
 
 
 def test_the_versions_are_those_in_which_answers_were_given(judged):
@@ -62,6 +62,18 @@ def test_the_versions_are_those_in_which_answers_were_given(judged):
         connection.execute(update(annotation).where(annotation.c.id == last).values(project_version=3))
     with judged.read() as connection:
         assert gather(connection, get_project(connection, "p")).book.versions == [1, 3]
+
+
+def test_a_majority_counts_the_answers_that_an_own_aggregate_left(judged):
+    with judged.read() as connection:
+        items = gather(connection, get_project(connection, "p"))
+        decide(connection, get_project(connection, "p"), items, by_majority)
+        for one in items:
+            one.answers = [answer for answer in one.answers if answer.labeller == "ann"]
+        by_majority(items)
+    winners = [one.value.get("preference", {}).get("winner") for one in items]
+    assert winners[:3] == ["r1", "r0", "r1"]
+    assert agreement_table(items)["preference"]["labels"] == 3
 
 
 @pytest.mark.parametrize("asked", [Asked("trl"), Asked("kto", shape=Shape(labels_from="preference"))])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import floor
 from statistics import fmean, median
 from typing import Any
@@ -86,13 +85,9 @@ class Gathered(list[Decided]):
         super().__init__(items)
         self.book = book
 
-    @cached_property
-    def kinds(self) -> list[list[Decided]]:
-        """The items, those with as many responses and the same answers together, whoever gave these."""
-        return _kinds(self)
 
-
-def _kinds(items: Iterable[Decided]) -> list[list[Decided]]:
+def alike(items: Iterable[Decided]) -> list[list[Decided]]:
+    """The items, those with as many responses and the same answers together, whoever gave these."""
     kinds: dict[tuple[int, int], list[Decided]] = defaultdict(list)
     for one in items:
         same = one.answers.values if isinstance(one.answers, Answers) else one.answers
@@ -112,14 +107,14 @@ def gather(
     kinds: Sequence[str] = ("normal",),
     without_paused: bool = False,
     item_ids: Sequence[int] | None = None,
-    details: bool = False,
+    times: bool = False,
     spelled: bool = False,
 ) -> Gathered:
     """The items of a project with their answers, in the order of the data; void ones are left out.
 
     as_of: the answers as they were then.  without_paused: leave out the answers of labellers who are paused.
-    details: with the version that answers were given in, when, and how long they took.  spelled: prompts and responses
-    as they are stored, in an `orjson.Fragment`, to be written and not read; of a whole project.
+    times: with when the answers were given, and how long they took.  spelled: prompts and responses of a whole project
+    as they are stored, in an `orjson.Fragment`, to be written and not read.
     """
     names = ("id", "external_id", "kind", "state", "context", "meta", "group_key")
     here = [item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds)]
@@ -130,7 +125,7 @@ def gather(
     rows = list(stream(connection, asked))
     wanted = [annotation.c.item_id.in_(select(item.c.id).where(*here)), *_conditions(found, as_of, without_paused)]
     people: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
-    book = Book.read(connection, people, wanted, found.version, details=details)
+    book = Book.read(connection, people, wanted, times=times)
     if item_ids is not None:
         responses = responses_of(connection, item_ids)
     else:
@@ -206,7 +201,7 @@ def by_majority(items: Sequence[Decided]) -> None:
 
 def _by_majority(items: Sequence[Decided]) -> None:
     """Items with the same answers share what was decided."""
-    for first, *others in items.kinds if isinstance(items, Gathered) else _kinds(items):
+    for first, *others in alike(items):
         _decide_one(first)
         first.method = MAJORITY
         for one in others:

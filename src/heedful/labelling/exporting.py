@@ -137,7 +137,7 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
         kinds=kinds,
         as_of=asked.as_of,
         without_paused=asked.without_paused,
-        details=asked.format == "label-studio" or callable(asked.aggregate),
+        times=asked.format == "label-studio" or callable(asked.aggregate),
         spelled=asked.passes_texts,
     )
     decide(connection, found, items, asked.aggregate, as_of=asked.as_of)

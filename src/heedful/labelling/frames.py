@@ -29,7 +29,7 @@ def to_pandas(connection: Connection, slug: str, aggregate: str = "majority") ->
     import pandas
 
     found = get_project(connection, slug)
-    items = gather(connection, found, details=True)
+    items = gather(connection, found, times=True)
     decide(connection, found, items, aggregate)
     rows = []
     for one in items:

@@ -26,13 +26,13 @@ BETWEEN = "\x1e"
 class Answer:
     """One person's current answer to an item.
 
-    labeller: their user name.  value: read only, as others may share it.  version (of the project), wall_ms, at
-    (seconds since 1970): None unless details were asked for; wall_ms also where nobody took it.
+    labeller: their user name.  value: read only, as others may share it.  version: of the project.  wall_ms, at
+    (seconds since 1970): None unless times were asked for; wall_ms also where nobody took it.
     """
 
     labeller: str
     value: Value
-    version: int | None = None
+    version: int
     wall_ms: int | None = None
     at: float | None = None
 
@@ -43,9 +43,9 @@ class Answers(Sequence[Answer]):
     __slots__ = ("_book", "packed", "values")
 
     def __init__(self, book: Book, packed: Sequence[str]) -> None:
-        """packed: people, values, and perhaps versions, milliseconds and times."""
+        """packed: people, versions, values, and perhaps milliseconds and times."""
         self._book, self.packed = book, packed
-        self.values = book.values(packed[1])
+        self.values = book.values(packed[2])
 
     def __len__(self) -> int:
         return len(self.values)
@@ -62,41 +62,30 @@ class Answers(Sequence[Answer]):
 
 
 class Book:
-    """The answers to some items.
-
-    versions: of the project, in which they were given.  newest: when the last of them was, seconds since 1970.
-    """
+    """The answers to some items.  newest: when the last of them was given, seconds since 1970."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
         """names: of the users."""
-        self.versions: list[int] = []
         self._names = {str(key): name for key, name in names.items()}
         self._parsed = Parsed()
         self._alike: dict[str, list[Value]] = {}
-        self._nobody = Answers(self, ("", ""))
+        self._nobody = Answers(self, ("", "", ""))
         self._of: dict[int, Answers] = {}
         self.newest: float | None = None
 
     @classmethod
-    def read(
-        cls, connection: Connection, names: Mapping[int, str], wanted: Sequence[Any], version: int, *, details: bool
-    ) -> Book:
-        """wanted: conditions on `annotation`.  version: the project's last.  details: read version, wall_ms, at too."""
+    def read(cls, connection: Connection, names: Mapping[int, str], wanted: Sequence[Any], *, times: bool) -> Book:
+        """wanted: conditions on `annotation`.  times: read `wall_ms` and `at` too."""
         book = cls(names)
-        columns = [annotation.c.user_id, cast(annotation.c.value, Text)]
-        if details:
+        columns = [annotation.c.user_id, annotation.c.project_version, cast(annotation.c.value, Text)]
+        if times:
             spent = func.coalesce(cast(annotation.c.wall_ms, Text), "")
-            columns += [annotation.c.project_version, spent, _exactly(connection, annotation.c.submitted_at)]
+            columns += [spent, _exactly(connection, annotation.c.submitted_at)]
         packed = [func.aggregate_strings(cast(column, Text), BETWEEN) for column in columns]
         asked = select(annotation.c.item_id, func.max(annotation.c.submitted_at), *packed).where(*wanted)
         for item_id, newest, *row in stream(connection, asked.group_by(annotation.c.item_id)):
             book._of[item_id] = Answers(book, row)
             book.newest = max(newest, book.newest or newest)
-        if version == 1:
-            book.versions = [1] if book._of else []
-        else:
-            in_use = select(annotation.c.project_version).where(*wanted).distinct()
-            book.versions = sorted(connection.execute(in_use).scalars())
         return book
 
     def of(self, item_id: int) -> Answers:
@@ -109,8 +98,15 @@ class Book:
     @cached_property
     def labellers(self) -> list[str]:
         """Who answered anything."""
-        keys = set[str]().union(*[answers.packed[0].split(BETWEEN) for answers in self._of.values()])
-        return sorted(self._names[key] for key in keys)
+        return sorted(self._names[key] for key in self._different(0))
+
+    @property
+    def versions(self) -> list[int]:
+        """Of the project, in which answers were given."""
+        return sorted(map(int, self._different(1)))
+
+    def _different(self, place: int) -> set[str]:
+        return set().union(*[answers.packed[place].split(BETWEEN) for answers in self._of.values()])
 
     def values(self, texts: str) -> list[Value]:
         """What packed values say: the same list for the same ones in whatever order."""
@@ -127,12 +123,11 @@ class Book:
             return []
         columns = [column.split(BETWEEN) for column in packed]
         found = []
-        for who, text, *details in zip(*columns, strict=True):
-            answer = Answer(self._names[who], self._parsed[text])
-            if details:
-                version, wall_ms, at = details
-                answer.version, answer.at = int(version), float(at)
-                answer.wall_ms = int(wall_ms) if wall_ms else None
+        for who, version, text, *times in zip(*columns, strict=True):
+            answer = Answer(self._names[who], self._parsed[text], int(version))
+            if times:
+                answer.wall_ms = int(times[0]) if times[0] else None
+                answer.at = float(times[1])
             found.append(answer)
         return sorted(found, key=lambda answer: answer.labeller)
 

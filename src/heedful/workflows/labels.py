@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def _exported(entry: str, db: Database, folder: Path, echo: Echo) -> str:
     decided = [line for line in done.lines if _says_something(orjson.loads(line))]
     if not decided:
         raise UserError(f"{entry}: nothing is decided yet in this project ({done.manifest['answers']:,} answers).")
-    done.lines[:] = decided
+    done = replace(done, lines=decided)
     out = folder / f"{slug}-{hashlib.sha256(b''.join(decided)).hexdigest()[:12]}.jsonl"
     if not out.exists():
         folder.mkdir(parents=True, exist_ok=True)
