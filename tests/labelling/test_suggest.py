@@ -1,20 +1,23 @@
-"""A reward model's scores as suggestions, and the order of work that they give."""
+"""A reward model's scores as suggestions, the order of work that they give, and the file that a run is trained on."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 
 import pytest
 from sqlalchemy import select
 
+from heedful.config import TrainConfig
 from heedful.labelling import work
 from heedful.labelling.events import verify
 from heedful.labelling.new_items import NewItem, NewResponse
 from heedful.labelling.tables import item, suggestion
 from heedful.scorers import get
 from heedful.types import Message
-from heedful.workflows.labels import suggest
-from tests.labelling.conftest import better, make_project, person
+from heedful.workflows.labels import suggest, with_labels
+from tests.labelling.conftest import answered, better, make_project, person
 
 LENGTHS = {"far": (3, 9), "near": (5, 4), "same": (6, 6), "three": (2, 9, 8)}
 
@@ -84,3 +87,19 @@ def test_of_several_the_two_best_count(sqlite):
     assert "preference" not in found.value
     given = sorted(found.value["scores"].values(), reverse=True)
     assert found.score == pytest.approx(1 / (1 + math.exp(given[1] - given[0])))
+
+
+def test_the_manifest_of_what_a_run_is_trained_on_is_of_that_file(sqlite, tmp_path, monkeypatch):
+    make(sqlite)
+    answered(sqlite, "ann", [better("r0"), better("r1"), {"preference": {"winner": None, "outcome": "tie"}}])
+    monkeypatch.setenv("HEEDFUL_LABELS", str(sqlite.url.database))
+    asked = TrainConfig(objective="dpo", data="label:p", model="m", out=str(tmp_path / "runs" / "one"))
+    config = with_labels(asked, [].append)
+    [file] = (tmp_path / "runs" / "labels").glob("*.jsonl")
+    manifest = json.loads(file.with_suffix(".manifest.json").read_text())
+    assert config.data == str(file)
+    assert len(file.read_text().splitlines()) == 2
+    assert manifest["rows"] == {"train": 2, "held_out": 0}
+    assert manifest["sha256"]["train"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert manifest["items"] == {"in": 3, "out": 2}
+    assert manifest["left_out"]["nothing was decided on it"] == 1

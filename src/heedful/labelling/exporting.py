@@ -156,15 +156,21 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
             groups = _without_doubles(groups, asked, reasons, doubled)
     rows, held_out = _split(groups, asked.split)
     manifest = _manifest(connection, found, asked, items, groups, reasons)
-    done = Export(_spelled(rows), _spelled(held_out), manifest, files)
-    manifest["rows"] = {"train": len(rows), "held_out": len(held_out)}
     if doubled:
         manifest["rows_left_out"] = dict(sorted(doubled.items()))
     if asked.format == "kto":
         labels = Counter(row["label"] for row in rows)
         manifest["labels"] = {"desirable": labels[True], "undesirable": labels[False]}
-    manifest["sha256"] = {"train": _sha256(done.lines), "held_out": _sha256(done.lines_held_out)}
-    return done
+    return sealed(_spelled(rows), _spelled(held_out), manifest, files)
+
+
+def sealed(
+    lines: list[bytes], held_out: list[bytes], manifest: dict[str, Any], files: dict[str, str] | None = None
+) -> Export:
+    """An export whose manifest has the numbers of its rows, and their hashes."""
+    rows = {"train": len(lines), "held_out": len(held_out)}
+    hashes = {"train": _sha256(lines), "held_out": _sha256(held_out)}
+    return Export(lines, held_out, {**manifest, "rows": rows, "sha256": hashes}, files or {})
 
 
 def _thresholds(items: Sequence[Decided], asked: Asked, reasons: Counter[str]) -> Iterator[Decided]:
@@ -321,9 +327,7 @@ def _kept_aside(connection: Connection, found: Project, asked: Asked) -> dict[st
 def _native(connection: Connection, found: Project) -> Export:
     with many_rows():
         lines = _spelled(native.rows(connection, found))
-    manifest: dict[str, Any] = {"project": found.slug, "format": "native", "rows": {"train": len(lines), "held_out": 0}}
-    manifest["sha256"] = {"train": _sha256(lines), "held_out": _sha256([])}
-    return Export(lines, [], manifest)
+    return sealed(lines, [], {"project": found.slug, "format": "native"})
 
 
 def write(done: Export, out: Path, connection: Connection, actor: Actor = CLI) -> list[Path]:

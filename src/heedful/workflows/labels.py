@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from dataclasses import replace
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from sqlalchemy import delete, insert, select
 from heedful.config import TrainConfig
 from heedful.labelling.database import Database, now
 from heedful.labelling.events import CLI, record
-from heedful.labelling.exporting import Asked, export, write
+from heedful.labelling.exporting import Asked, export, sealed, write
 from heedful.labelling.items import responses_of
 from heedful.labelling.new_items import messages_of
 from heedful.labelling.projects import get_project
@@ -26,6 +24,7 @@ from heedful.scorers import Scorer
 from heedful.types import Echo, Example, Response, UserError
 
 PREFIX = "label:"
+UNDECIDED = "nothing was decided on it"
 DATABASE = "HEEDFUL_LABELS"
 """Environment variable that names the database where `--db` does not."""
 DEFAULT = "labels.db"
@@ -88,8 +87,11 @@ def _exported(entry: str, db: Database, folder: Path, echo: Echo) -> str:
     decided = [line for line in done.lines if _says_something(orjson.loads(line))]
     if not decided:
         raise UserError(f"{entry}: nothing is decided yet in this project ({done.manifest['answers']:,} answers).")
-    done = replace(done, lines=decided)
-    out = folder / f"{slug}-{hashlib.sha256(b''.join(decided)).hexdigest()[:12]}.jsonl"
+    items, left_out = {**done.manifest["items"], "out": len(decided)}, dict(done.manifest["left_out"])
+    if len(decided) < len(done.lines):
+        left_out[UNDECIDED] = len(done.lines) - len(decided)
+    done = sealed(decided, [], {**done.manifest, "items": items, "left_out": left_out})
+    out = folder / f"{slug}-{done.manifest['sha256']['train'][:12]}.jsonl"
     if not out.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with db.write() as connection:

@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
 from heedful.labelling import (
@@ -328,7 +327,7 @@ def export(
     style: Literal["explicit", "implicit", "standard"] = "explicit",
     include: Annotated[list[str], Query()] = [],  # noqa: B006
     as_of: float | None = None,
-) -> StreamingResponse:
+) -> Response:
     """Training data as JSON Lines; its manifest is at the address in the header `x-manifest`."""
     of_project(db, account, slug, "manage")
     shape = replace(Shape(), ties=ties, style=style)
@@ -339,7 +338,7 @@ def export(
         run = exporting.keep_note(connection, done, account.actor)
 
     headers = {"x-manifest": f"/api/v1/projects/{slug}/export/{run}"}
-    return StreamingResponse(iter(done.lines), media_type="application/x-ndjson", headers=headers)
+    return Response(b"".join(done.lines), media_type="application/x-ndjson", headers=headers)
 
 
 @router.get("/projects/{slug}/export/{run}")
