@@ -8,7 +8,7 @@ import pycodestyle
 import pytest
 
 from heedful.scorers.documents import lines_of
-from heedful.scorers.pep8_checks import NEEDS, found_in
+from heedful.scorers.pep8_checks import SIGNS, UNEVEN, WORDS, found_in
 
 UNREADABLE = (UnicodeError, IndexError, ValueError, RecursionError)
 ODD = [
@@ -38,6 +38,17 @@ ODD = [
     "x = 1\ny = '''abc  # noqa\n" + "a b " * 40 + "\n",
     "x = (  # noqa\n" + "a b " * 40 + "\n",
     "x = [" + "1," * 2000 + "]\n",
+    "x = f (1)\ny = d [0]\nz = g\\\n    (1)\n",
+    "f(a, '#  x', b)  # noqa\ng(a,'b')#c\n",
+    "x = 1\n   ",
+    "if x:\n    y = 1\n  ",
+    "yield(x)\nassert(y)\nz = not(x)or(y)\n",
+    "x = 'a' 'b';y = rb'c'\n",
+    "x = y[a :b]\nprint(x , y)\n)\nz=1\n",
+    "x -== None\n",
+    "# only a comment\n    # one that is indented\n#noqa\n",
+    "x = 'broken\\\nends',2\ny = 'broken\\\nnot\n'''a\nb'''\n",
+    "\tx = 1\n        y = 2\n\tz = 3    \n" + "\t" + "a" * 90 + "\n",
 ]
 
 
@@ -99,6 +110,9 @@ def test_damaged_code_has_the_violations_that_pycodestyle_finds():
         assert by_us("".join(damaged)) == by_pycodestyle("".join(damaged))
 
 
-def test_every_check_that_needs_something_is_one_of_pycodestyles():
-    names = {check.__name__ for check in pycodestyle._checks["logical_line"]}
-    assert NEEDS.keys() | {"ambiguous_identifier", "maximum_doc_length"} <= names
+def test_every_check_that_is_left_out_at_times_is_one_of_pycodestyles():
+    logical, physical = (
+        {check.__name__ for check in pycodestyle._checks[kind]} for kind in ("logical_line", "physical_line")
+    )
+    assert SIGNS.keys() | WORDS.keys() | {"maximum_doc_length"} <= logical
+    assert physical >= UNEVEN

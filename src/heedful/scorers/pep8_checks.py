@@ -1,13 +1,15 @@
 """PEP 8 by pycodestyle's own checks, called faster than pycodestyle calls them.
 
 What a check reads is looked up once and not at every call; what checks say of a line's text alone is remembered by the
-text; and a check of comments, comparisons, continued lines or ambiguous names is called only where there is one.  The
-violations are pycodestyle's, in another order.
+text; and a check of comments, comparisons, continued lines or tabs is called only where there are some.  The violations
+are pycodestyle's, in another order.
 """
 
 from __future__ import annotations
 
 import bisect
+import keyword
+import re
 import tokenize
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -17,28 +19,40 @@ from typing import Any, NamedTuple
 
 import pycodestyle
 
+from heedful.scorers.python_tokens import scan
+
 REMEMBERED, LONGEST = 1 << 14, 1000
 """Logical lines, and characters of each; strings in them are muted, so that many are alike."""
-NEEDS = {
-    "bare_except": "except",
-    "comparison_to_singleton": "=",
-    "comparison_type": "type",
+SIGNS = {
+    "comparison_to_singleton": "[=!]=",
     "continued_indentation": "\n",
-    "explicit_line_join": "\\",
-    "python_3000_invalid_escape_sequence": "\\",
-    "whitespace_around_named_parameter_equals": "=",
+    "explicit_line_join": r"\\",
+    "python_3000_invalid_escape_sequence": r"\\",
     "whitespace_before_comment": "#",
+    "whitespace_before_parameters": r"\s[(\[]",
 }
-"""Check → what stands in every line that it can object to."""
-AMBIGUOUS = {"l", "O", "I"}
-"""The names that `ambiguous_identifier` objects to."""
+"""Check → a pattern of what stands in every logical line that it can object to."""
+WORDS = {
+    "ambiguous_identifier": {"l", "O", "I"},
+    "bare_except": {"except"},
+    "comparison_type": {"type"},
+    "missing_whitespace": {",", ";", ":"}.union(
+        pycodestyle.WS_NEEDED_OPERATORS, pycodestyle.WS_OPTIONAL_OPERATORS, pycodestyle.UNARY_OPERATORS
+    ),
+    "missing_whitespace_after_keyword": set(keyword.kwlist),
+    "whitespace_around_named_parameter_equals": {"="},
+}
+"""Check → tokens of which one stands in every line that it can object to."""
 STRINGS = {
     getattr(pycodestyle, name, -1) for name in ("FSTRING_START", "FSTRING_END", "TSTRING_START", "TSTRING_END")
 } - {-1}
 """Tokens of newer Pythons at which pycodestyle looks at physical lines."""
 
-TEXT = itemgetter(1)
+KIND, TEXT = itemgetter(0), itemgetter(1)
 """Of a token."""
+DEEPER = dict.fromkeys("([{", 1) | dict.fromkeys(")]}", -1)
+UNEVEN = {"maximum_line_length", "tabs_obsolete", "tabs_or_spaces"}
+"""Checks that object to long lines and to tabs only."""
 
 Mapping = Sequence[tuple[int, tuple[int, int]]]
 """Places in a logical line, and where they are in the text: line, column."""
@@ -77,29 +91,38 @@ class _Found(pycodestyle.BaseReport):
 
 
 class _Check(NamedTuple):
-    """read: its arguments, from a checker.  needs: see `NEEDS`.  state: the name under which pycodestyle keeps some."""
+    """read: its arguments, from a checker.  sign, words: see `SIGNS`, `WORDS`.  state: the name under which pycodestyle
+    keeps some."""
 
     function: Callable[..., Any]
     read: Callable[[Any], tuple[Any, ...]]
-    needs: str
+    sign: Callable[[str], Any] | None
+    words: set[str]
     state: str | None
 
     @staticmethod
     def of(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> _Check:
+        sign = re.compile(SIGNS[name]).search if name in SIGNS else None
         state = name if "checker_state" in arguments else None
-        return _Check(function, attrgetter(*arguments), NEEDS.get(name, ""), state)
+        read = attrgetter(*arguments)
+        return _Check(
+            function,
+            read if len(arguments) > 1 else lambda checker: (read(checker),),
+            sign,
+            WORDS.get(name, set()),
+            state,
+        )
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The checks.  said_of: what those of a logical line's text alone say.  logical: the others.  unnamed: the others
-    but for that of ambiguous names.  lines: of a physical line alone.  physical: of it and of more."""
+    """The checks.  said_of: what those of a logical line's text alone say.  logical: the others.  physical: of physical
+    lines, of which `even` are those that can object to a line without tabs that is not too long."""
 
     said_of: Callable[[str], tuple[tuple[Any, str, Any], ...]]
     logical: list[_Check]
-    unnamed: list[_Check]
-    lines: list[Callable[[str], tuple[int, str] | None]]
     physical: list[_Check]
+    even: list[_Check]
 
 
 @cache
@@ -118,36 +141,42 @@ def _plan() -> _Plan:
     def said_of(line: str) -> tuple[tuple[Any, str, Any], ...]:
         return (remembered if len(line) <= LONGEST else say)(line)
 
-    return _Plan(
-        said_of,
-        [_Check.of(*check) for check in others],
-        [_Check.of(*check) for check in others if check[0] != "ambiguous_identifier"],
-        [function for _, function, arguments in options.physical_checks if arguments == ["physical_line"]],
-        [_Check.of(*check) for check in options.physical_checks if check[2] != ["physical_line"]],
-    )
+    physical = [_Check.of(*check) for check in options.physical_checks]
+    even = [check for check in physical if check.function.__name__ not in UNEVEN]
+    return _Plan(said_of, [_Check.of(*check) for check in others], physical, even)
 
 
 class _Checker(pycodestyle.Checker):
     """Overrides how checks are called, and nothing that they find."""
 
     def generate_tokens(self) -> Generator[tokenize.TokenInfo, None, None]:
-        """The tokens; physical lines are checked where pycodestyle would have found something to check."""
-        before = ""
+        """Those tokens that may end a logical line; the others are put straight where pycodestyle would put them.
+
+        Physical lines are checked where pycodestyle would have found something to check.
+        """
+        depth, before, is_joined = 0, "", False
         try:
-            for token in tokenize.generate_tokens(self.readline):
+            for token in scan(self.readline):
                 kind, text, (row, _), (_, column), line = token
                 if row > self.total_lines:
                     return
+                if line is not before:
+                    is_joined = line[-2:] == "\\\n"
                 if (
                     kind in pycodestyle.NEWLINE
                     or (kind == tokenize.STRING and "\n" in text)
                     or kind in STRINGS
-                    or line[column:].lstrip() == "\\\n"
+                    or (is_joined and line[column:].lstrip() == "\\\n")
                 ):
-                    self.noqa = line and pycodestyle.noqa(line)
+                    self.noqa = "#" in line and pycodestyle.noqa(line)
                     self.maybe_check_physical(token, before)
-                yield token
                 before = line
+                if kind == tokenize.OP:
+                    depth += DEEPER.get(text, 0)
+                if kind in pycodestyle.NEWLINE and not depth:
+                    yield token
+                else:
+                    self.tokens.append(token)
         except (SyntaxError, tokenize.TokenError):
             self.report_invalid_syntax()
         finally:
@@ -157,14 +186,34 @@ class _Checker(pycodestyle.Checker):
         """All checks of a physical line."""
         self.physical_line = line
         plan = _plan()
-        for function in plan.lines:
-            if (said := function(line)) is not None:
-                self.report_error(self.line_number, said[0], said[1], function)
-        for function, read, _, _ in plan.physical:
+        is_even = len(line) <= self.max_line_length and "\t" not in line and self.indent_char != "\t"
+        for function, read, *_ in plan.even if is_even else plan.physical:
             if (said := function(*read(self))) is not None:
                 self.report_error(self.line_number, said[0], said[1], function)
                 if said[1][:4] == "E101":
                     self.indent_char = line[0]
+
+    def build_tokens_line(self) -> list[tuple[int, tuple[int, int]]] | None:
+        """Of one row: what stands from its first token to its last before a comment, with strings muted."""
+        kinds = set(map(KIND, self.tokens))
+        if self.tokens[0][2][0] != self.tokens[-1][3][0] or not kinds.isdisjoint(STRINGS):
+            return super().build_tokens_line()
+        tokens = [token for token in self.tokens if token[0] not in pycodestyle.SKIP_TOKENS]
+        if not tokens:
+            return None
+        begin, line = tokens[0][2], tokens[0][4]
+        self.noqa = tokens[-1][0] == tokenize.COMMENT and pycodestyle.noqa(tokens.pop()[1])
+        if not tokens:
+            self.logical_line = ""
+            return [(0, begin)]
+        end = tokens[-1][3]
+        self.logical_line = line[begin[1] : end[1]]
+        if tokenize.STRING in kinds:
+            for kind, text, (_, column), _, _ in tokens:
+                if kind == tokenize.STRING:
+                    before, after = self.logical_line[: column - begin[1]], line[column + len(text) : end[1]]
+                    self.logical_line = before + pycodestyle.mute_string(text) + after
+        return [(0, begin), (len(self.logical_line), end)]
 
     def check_logical(self) -> None:
         """All checks of a logical line."""
@@ -181,9 +230,9 @@ class _Checker(pycodestyle.Checker):
         whole = "".join(self.lines[first - 1 : last[3][0]]).rstrip("\n")
         if last[2][0] != first:
             whole += "\n"  # whatever the lines end with
-        is_ambiguous = any(map(AMBIGUOUS.__contains__, map(TEXT, tokens)))
-        for function, read, needs, state in plan.logical if is_ambiguous else plan.unnamed:
-            if needs not in whole:
+        texts = set(map(TEXT, tokens))
+        for function, read, sign, words, state in plan.logical:
+            if (sign is not None and not sign(whole)) or (words and words.isdisjoint(texts)):
                 continue
             if state is not None:
                 self.init_checker_state(state, ["checker_state"])
