@@ -36,7 +36,7 @@ def annotation(work: Path, effort: Effort) -> dict[str, Any]:
     pycodestyle: what pycodestyle does when it calls its checks itself.
     efficiency: the time of one worker over twice that of two, the start of the command and of the workers included.
     """
-    rounds, work_of = min(effort.rounds, 2), TOGETHER if effort.rounds > 1 else ALONE
+    rounds, work_of = min(effort.rounds, 3), TOGETHER if effort.rounds > 1 else ALONE
     rates: dict[str, list[float]] = defaultdict(list)
     for texts in portions(4 * effort.rounds + 1):
         for name in SCORERS:

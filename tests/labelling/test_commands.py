@@ -12,7 +12,7 @@ from benchmarks.labelling_safety import kills
 from heedful.cli.root import main
 from heedful.labelling import accounts, projects, work
 from heedful.labelling.database import Database
-from heedful.labelling.web.serve import is_local, serve
+from heedful.labelling.web.serve import is_local, listen
 from heedful.types import UserError
 
 
@@ -105,12 +105,25 @@ def test_who_reaches_it():
     ]  # fmt: skip
 
 
-def test_a_taken_port_is_said(sqlite):
+def test_a_taken_port_is_said():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(UserError, match="give another --port"):
-            serve(sqlite, port=taken.getsockname()[1])
+            listen(port=taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("words", [["demo", "--out", "made"], ["serve", "--db", "made"]])
+def test_a_port_that_cannot_be_used_is_refused_before_anything_is_made(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    status, words_said = said(capsys, *words, "--port", "99999")
+    assert (status, "ports are 0 to 65535" in words_said) == (2, True), words_said
+    assert not Path("made").exists()
+
+
+def test_an_address_that_others_reach_is_refused():
+    with pytest.raises(UserError, match="--allow-remote"):
+        listen("0.0.0.0")
 
 
 @pytest.mark.slow

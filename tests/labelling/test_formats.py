@@ -14,7 +14,8 @@ from heedful.labelling import agreement_tables, importing, items, projects, qual
 from heedful.labelling.consensus import decide, gather
 from heedful.labelling.database import Database
 from heedful.labelling.events import CLI
-from heedful.labelling.exporting import Asked, export, write
+from heedful.labelling.export_files import write
+from heedful.labelling.exporting import Asked, export
 from heedful.labelling.formats import native
 from heedful.labelling.formats.training import Shape
 from heedful.labelling.frames import from_frame, to_pandas

@@ -11,7 +11,7 @@ from heedful.labelling.consensus import by_majority, decide, gather
 from heedful.labelling.exporting import Asked, export
 from heedful.labelling.formats.training import Shape
 from heedful.labelling.projects import get_project
-from heedful.labelling.tables import annotation, item, user
+from heedful.labelling.tables import annotation, item, membership, user
 from heedful.labelling.versions import add_version
 from tests.labelling.conftest import answered, make_project, person
 
@@ -72,7 +72,8 @@ def test_a_majority_counts_the_answers_that_an_own_aggregate_left(judged):
             one.answers = [answer for answer in one.answers if answer.labeller == "ann"]
         by_majority(items)
     winners = [one.value.get("preference", {}).get("winner") for one in items]
-    assert winners[:3] == ["r1", "r0", "r1"]
+    assert winners == ["r1", "r0", "r1", None]
+    assert (items[3].value, items[3].confidence, items[3].undecided) == ({}, {}, {})
     assert agreement_table(items)["preference"]["labels"] == 3
 
 
@@ -86,6 +87,61 @@ def test_texts_that_pass_through_are_the_same_bytes_as_texts_that_are_read(judge
         read = export(connection, "p", asked)
     assert passed.rows[0]["prompt"] == [{"role": "user", "content": ODD}]
     assert (passed.lines, passed.manifest) == (read.lines, read.manifest)
+
+
+@pytest.mark.parametrize("only", [{}, {"as_of": True}, {"without_paused": True}])
+def test_answers_without_people_are_the_same_answers(judged, only):
+    with judged.write() as connection:
+        found = get_project(connection, "p")
+        add_version(connection, "p", found.questions, "Read slowly.", found.settings)
+        add_version(connection, "p", found.questions, "Read twice.", found.settings)
+        ids = list(connection.scalars(select(annotation.c.id).order_by(annotation.c.id)))
+        connection.execute(update(annotation).where(annotation.c.id == ids[5]).values(project_version=3))
+        bob = select(user.c.id).where(user.c.username == "bob").scalar_subquery()
+        connection.execute(update(membership).where(membership.c.user_id == bob).values(paused=True))
+        times = [connection.scalar(select(annotation.c.submitted_at).where(annotation.c.id == key)) for key in ids]
+    if "as_of" in only:
+        only = {"as_of": (times[-3] + times[-2]) / 2}
+    with judged.read() as connection:
+        named, nameless = (gather(connection, found, who=who, **only) for who in (True, False))
+    assert [one.values for one in nameless] == [one.values for one in named]
+    assert [one.n for one in nameless] == [len(list(one.answers)) for one in named]
+    assert nameless.book.labellers == named.book.labellers
+    assert named.book.labellers == sorted({answer.labeller for one in named for answer in one.answers})
+    assert nameless.book.versions == named.book.versions == [1, 3]
+    assert (nameless.book.newest, len(nameless.book)) == (named.book.newest, len(named.book))
+    if len(named.book.labellers) > 2:
+        with pytest.raises(AssertionError, match="was not read"):
+            list(nameless[0].answers)
+
+
+def read_either_way(db, form: str, monkeypatch) -> list[tuple]:
+    """An export's rows and manifest, without people and with them."""
+    asked = Asked(form, shape=Shape(labels_from="preference"))
+    with db.read() as connection:
+        without = export(connection, "p", asked)
+        monkeypatch.setattr(Asked, "needs_people", True)
+        named = export(connection, "p", asked)
+    return [(without.lines, without.manifest), (named.lines, named.manifest)]
+
+
+@pytest.mark.parametrize("form", ["heedful", "trl", "kto"])
+def test_rows_of_three_peoples_answers_are_the_same_whether_people_are_read_or_not(judged, form, monkeypatch):
+    without, named = read_either_way(judged, form, monkeypatch)
+    assert without == named
+
+
+@pytest.mark.parametrize("form", ["heedful", "trl", "kto"])
+def test_rows_of_two_peoples_answers_are_the_same_whether_people_are_read_or_not(alike, form, monkeypatch):
+    without, named = read_either_way(alike, form, monkeypatch)
+    assert without == named
+
+
+def test_two_people_are_read_in_any_case_for_their_kappa(alike):
+    with alike.read() as connection:
+        manifest = export(connection, "p", Asked("trl")).manifest
+    assert manifest["labellers"] == 2
+    assert manifest["agreement"]["preference"]["cohen_kappa"]["n"] == 3
 
 
 def test_nobody_answered(db):

@@ -210,7 +210,7 @@ def export(
 
       heed label export answers backup.jsonl --format native
     """
-    from heedful.labelling import exporting
+    from heedful.labelling import export_files, exporting
     from heedful.labelling.formats.training import Shape
     from heedful.user_file import names_file, user_function
 
@@ -219,7 +219,7 @@ def export(
     asked = exporting.Asked(format, own, min_n, min_confidence, split=split, without_paused=without_paused, shape=shape)
     exporting.check_asked(asked)
     if not hub and not overwrite:
-        exporting.check_out(out)
+        export_files.check_out(out)
     if push is not None and not hub:
         raise UserError("--push needs --hub, which writes the folder that is pushed.")
     if hub:
@@ -238,7 +238,7 @@ def export(
             reasons = "; ".join(f"{reason} ({count:,} ×)" for reason, count in done.manifest["left_out"].items())
             raise UserError(f"{slug}: nothing can be exported as {format}: {reasons or 'there are no items'}.")
         with database.write() as connection:
-            written = exporting.write(done, out, connection)
+            written = export_files.write(done, out, connection)
     counts = done.manifest["rows"]
     print(f"Wrote {counts['train']:,} rows" + (f" and {counts['held_out']:,} held out" if counts["held_out"] else ""))
     for reason, count in done.manifest.get("left_out", {}).items():

@@ -24,10 +24,11 @@ def serve(
 
       heed label serve --db labels.db
     """
+    from heedful.labelling.web.serve import listen
     from heedful.labelling.web.serve import serve as run
 
-    with opened(db, create=True) as database:
-        run(database, host=host, port=port, allow_remote=allow_remote)
+    with listen(host, port, allow_remote=allow_remote) as listening, opened(db, create=True) as database:
+        run(database, listening)
 
 
 def demo(
@@ -41,14 +42,16 @@ def demo(
 
       heed label demo
     """
+    from heedful.labelling.web.serve import listen
     from heedful.labelling.web.serve import serve as run
     from heedful.workflows.labels_demo import demo as fill
 
-    database = fill(out)
-    try:
-        run(database, port=port)
-    finally:
-        database.close()
+    with listen(port=port) as listening:
+        database = fill(out)
+        try:
+            run(database, listening)
+        finally:
+            database.close()
 
 
 def create(

@@ -53,7 +53,8 @@ def agreement_table(items: Gathered) -> dict[str, Any]:
             tables[name] += [(labels, number) for labels in units[name].values()]
         judged.append((units, number))
         given = [value["ranking"]["ranks"] for value in one.values if "ranking" in value]
-        rankings += [[[ranks[key] for key in one.keys] for ranks in given]] * number
+        if given:
+            rankings += [[[ranks[key] for key in one.keys] for ranks in given]] * number
     for name in {name for units, _ in judged for name in units if name.startswith("harm.")}:
         tables[name] = [
             (_yes_and_no(units[name][key].total(), labels.total()), number)

@@ -19,7 +19,7 @@ from heedful.labelling.items import Stored, responses_in, responses_of
 from heedful.labelling.new_items import response_keys
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import OUTCOMES, Value, competition_ranks
-from heedful.labelling.tables import adjudication, annotation, item, membership, user
+from heedful.labelling.tables import adjudication, annotation, item, membership
 from heedful.labelling.values import BOTH_BAD, TIE, winner_number
 from heedful.types import UserError
 
@@ -107,14 +107,15 @@ def gather(
     kinds: Sequence[str] = ("normal",),
     without_paused: bool = False,
     item_ids: Sequence[int] | None = None,
+    who: bool = True,
     times: bool = False,
     spelled: bool = False,
 ) -> Gathered:
     """The items of a project with their answers, in the order of the data; void ones are left out.
 
     as_of: the answers as they were then.  without_paused: leave out the answers of labellers who are paused.
-    times: with when the answers were given, and how long they took.  spelled: prompts and responses of a whole project
-    as they are stored, in an `orjson.Fragment`, to be written and not read.
+    who, times: with who gave the answers, and when, and how long they took.  spelled: prompts and responses of a whole
+    project as they are stored, in an `orjson.Fragment`, to be written and not read.
     """
     names = ("id", "external_id", "kind", "state", "context", "meta", "group_key")
     here = [item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds)]
@@ -124,8 +125,7 @@ def gather(
     asked = select(prompt, *[item.c[name] for name in names]).where(*here).order_by(item.c.position, item.c.id)
     rows = list(stream(connection, asked))
     wanted = [annotation.c.item_id.in_(select(item.c.id).where(*here)), *_conditions(found, as_of, without_paused)]
-    people: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
-    book = Book.read(connection, people, wanted, times=times)
+    book = Book.read(connection, found, wanted, who=who, times=times)
     if item_ids is not None:
         responses = responses_of(connection, item_ids)
     else:
@@ -200,8 +200,9 @@ def by_majority(items: Sequence[Decided]) -> None:
 
 
 def _by_majority(items: Sequence[Decided]) -> None:
-    """Items with the same answers share what was decided."""
+    """Items with the same answers share what was decided.  What was decided before is forgotten."""
     for first, *others in alike(items):
+        first.value, first.confidence, first.undecided = {}, {}, {}
         _decide_one(first)
         first.method = MAJORITY
         for one in others:

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, select
 
 from heedful.config.suggest import did_you_mean
-from heedful.examples.io import replacing, row_of
+from heedful.examples.io import row_of
 from heedful.labelling.agreement_tables import agreement_table
-from heedful.labelling.consensus import AGGREGATES, Aggregate, Decided, Gathered, decide, gather
-from heedful.labelling.database import many_rows, now
-from heedful.labelling.events import CLI, Actor, record
+from heedful.labelling.consensus import AGGREGATES, MAJORITY, Aggregate, Decided, Gathered, decide, gather
+from heedful.labelling.database import many_rows
 from heedful.labelling.formats import argilla, label_studio, native
 from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, to_example, unpaired
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.questions import HARMS
-from heedful.labelling.tables import export_run, item
+from heedful.labelling.tables import item
 from heedful.types import UserError
 
 FORMATS: dict[str, str] = {
@@ -62,6 +58,11 @@ class Asked:
     without_paused: bool = False
     split: float = 0.0
     shape: Shape = field(default_factory=Shape)
+
+    @property
+    def needs_people(self) -> bool:
+        """Whether it matters who gave an answer."""
+        return self.aggregate != MAJORITY or self.format in ("argilla", "label-studio")
 
     @property
     def passes_texts(self) -> bool:
@@ -137,6 +138,7 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
         kinds=kinds,
         as_of=asked.as_of,
         without_paused=asked.without_paused,
+        who=asked.needs_people,
         times=asked.format == "label-studio" or callable(asked.aggregate),
         spelled=asked.passes_texts,
     )
@@ -319,8 +321,11 @@ def _direction(asked: Asked) -> str | None:
 
 
 def _kept_aside(connection: Connection, found: Project, asked: Asked) -> dict[str, int]:
-    rows = connection.execute(select(item.c.kind, item.c.state).where(item.c.project_id == found.id))
-    counts = Counter("void" if state == "void" else kind for kind, state in rows)
+    what = (item.c.kind, item.c.state)
+    counts: Counter[str] = Counter()
+    asked_for = select(*what, func.count()).where(item.c.project_id == found.id).group_by(*what)
+    for kind, state, number in connection.execute(asked_for):
+        counts["void" if state == "void" else kind] += number
     return {name: counts[name] for name in (*KEPT_ASIDE, "void") if counts[name] and name not in asked.include}
 
 
@@ -330,59 +335,8 @@ def _native(connection: Connection, found: Project) -> Export:
     return sealed(lines, [], {"project": found.slug, "format": "native"})
 
 
-def write(done: Export, out: Path, connection: Connection, actor: Actor = CLI) -> list[Path]:
-    """The rows into `out`, the manifest beside it (`out` with .manifest.json), and what else belongs to the format.
-
-    connection: of a transaction that writes; a note of the export is kept in it.  Returns the files that were written.
-    """
-    second = out.with_name(f"{out.stem}.held-out{out.suffix}")
-    _spare_databases([out, second])
-    written = [out]
-    with replacing(out) as aside:
-        aside.write_bytes(b"".join(done.lines))
-    if done.lines_held_out:
-        with replacing(second) as aside:
-            aside.write_bytes(b"".join(done.lines_held_out))
-        written.append(second)
-    for name, content in {"manifest.json": json.dumps(done.manifest, indent=1) + "\n", **done.files}.items():
-        path = out.with_name(f"{out.stem}.{name}")
-        with replacing(path) as aside:
-            aside.write_text(content, encoding="utf-8")
-        written.append(path)
-    keep_note(connection, done, actor)
-    return written
-
-
-def check_out(out: Path) -> None:
-    """Raises UserError for a file that is there and that no export wrote: it has no manifest beside it."""
-    if out.is_dir():
-        raise UserError(f"{out} is a folder; name a file, or add --hub.")
-    if out.exists() and not out.with_name(f"{out.stem}.manifest.json").exists():
-        _spare_databases([out])
-        raise UserError(f"{out} is there, and is no earlier export; name another file, or add --overwrite.")
-
-
-def _spare_databases(paths: Sequence[Path]) -> None:
-    """Raises UserError for a file that is an SQLite database, or belongs to one: labels must not be written over."""
-    for path in paths:
-        base = Path(re.sub(r"-(wal|shm|journal)$", "", str(path)))
-        for one in {path, base}:
-            if one.is_file():
-                with one.open("rb") as file:
-                    if file.read(16) == b"SQLite format 3\0":
-                        raise UserError(f"{path} belongs to a database; name another file to write.")
-
-
-def keep_note(connection: Connection, done: Export, actor: Actor) -> int:
-    """A row of `export_run`, and an event; the run's number."""
-    found = get_project(connection, done.manifest["project"])
-    values = {"project_id": found.id, "format": done.manifest["format"], "params": done.manifest.get("params", {})}
-    added = insert(export_run).values(at=now(), manifest=done.manifest, user_id=actor.user_id, **values)
-    key = connection.execute(added).inserted_primary_key
-    assert key is not None
-    record(connection, actor, "export", "project", found.slug, {"format": values["format"], "run": key[0]})
-    return key[0]
-
-
-def _sha256(lines: Sequence[bytes]) -> str:
-    return hashlib.sha256(b"".join(lines)).hexdigest()
+def _sha256(lines: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return digest.hexdigest()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, cast, delete, func, select, update
@@ -43,6 +44,7 @@ class Stored(NamedTuple):
     meta: dict[str, Any] | None
 
 
+KEY = itemgetter(0)
 RESPONSES = (
     select(response.c.item_id, *[response.c[name] for name in Stored._fields])
     .where(response.c.item_id.in_(bindparam("items", expanding=True)))
@@ -258,11 +260,12 @@ def responses_in(connection: Connection, project_id: int, *, spelled: bool = Fal
     if spelled:
         columns["content"] = cast(response.c.content, Spelled)
     asked = select(*columns.values(), response.c.item_id)
-    for *row, item_id in stream(connection, asked.where(response.c.item_id.in_(here))):
-        found[item_id].append(Stored._make(row))
+    new = tuple.__new__  # a NamedTuple's own takes twice as long
+    for key, content, source, meta, item_id in stream(connection, asked.where(response.c.item_id.in_(here))):
+        found[item_id].append(new(Stored, (key, content, source, meta)))
     for responses in found.values():
         if len(responses) > 1:
-            responses.sort(key=_number)
+            responses.sort(key=_number if len(responses) > 10 else KEY)  # r2 comes after r10 by their names
     return found
 
 

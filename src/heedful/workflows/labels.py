@@ -13,7 +13,8 @@ from sqlalchemy import delete, insert, select
 from heedful.config import TrainConfig
 from heedful.labelling.database import Database, now
 from heedful.labelling.events import CLI, record
-from heedful.labelling.exporting import Asked, export, sealed, write
+from heedful.labelling.export_files import write
+from heedful.labelling.exporting import Asked, export, sealed
 from heedful.labelling.items import responses_of
 from heedful.labelling.new_items import messages_of
 from heedful.labelling.projects import get_project

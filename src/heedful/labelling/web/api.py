@@ -23,6 +23,7 @@ from heedful.labelling import (
 )
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
+from heedful.labelling.export_files import keep_note
 from heedful.labelling.exporting import Asked
 from heedful.labelling.formats.training import Shape
 from heedful.labelling.projects import Project
@@ -335,7 +336,7 @@ def export(
     with db.read() as connection:
         done = exporting.export(connection, slug, asked)
     with db.write() as connection:
-        run = exporting.keep_note(connection, done, account.actor)
+        run = keep_note(connection, done, account.actor)
 
     headers = {"x-manifest": f"/api/v1/projects/{slug}/export/{run}"}
     return Response(b"".join(done.lines), media_type="application/x-ndjson", headers=headers)

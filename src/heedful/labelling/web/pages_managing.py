@@ -14,6 +14,7 @@ from heedful.config import dump_yaml, parse_yaml
 from heedful.labelling import adjudicating, exporting, importing, items, projects, quality, versions
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
+from heedful.labelling.export_files import keep_note
 from heedful.labelling.exporting import Asked
 from heedful.labelling.tables import item, membership, user
 from heedful.labelling.web import render
@@ -254,7 +255,7 @@ def export(slug: str, db: DB, account: Sender, form: Form) -> Response:
     with db.read() as connection:
         done = exporting.export(connection, slug, asked)
     with db.write() as connection:
-        run = exporting.keep_note(connection, done, account.actor)
+        run = keep_note(connection, done, account.actor)
     manifest = form.get("what") == "manifest"
     content = json.dumps(done.manifest, indent=1) if manifest else b"".join(done.lines)
     name = f"{slug}-{asked.format}-{run}.{'manifest.json' if manifest else 'jsonl'}"

@@ -13,10 +13,8 @@ from heedful.types import Echo, UserError
 BACKLOG = 2048
 
 
-def serve(
-    db: Database, *, host: str = "127.0.0.1", port: int = 8000, allow_remote: bool = False, echo: Echo = print
-) -> None:
-    """Serve until somebody stops it.  One process: SQLite has one writer.
+def listen(host: str = "127.0.0.1", port: int = 8000, *, allow_remote: bool = False) -> socket.socket:
+    """A socket that takes connections from now on: whoever follows the printed link waits, and is not refused.
 
     Raises UserError for an address that others reach without `allow_remote`, and for a port that is taken.
     """
@@ -24,11 +22,26 @@ def serve(
         raise UserError(
             f"{host} is reached from other machines; say --allow-remote if it should be, behind a proxy with https."
         )
-    listening = _listen(host, port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except (OSError, OverflowError) as problem:
+        listening.close()
+        why = problem.strerror if isinstance(problem, OSError) else "ports are 0 to 65535"
+        raise UserError(f"{host}:{port} cannot be used ({why}); give another --port.") from None
+    return listening
+
+
+def serve(db: Database, listening: socket.socket, *, echo: Echo = print) -> None:
+    """Serve until somebody stops it.  One process: SQLite has one writer."""
     import uvicorn
 
     from heedful.labelling.web.app import create_app
 
+    host, port = listening.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     link = accounts.first_admin_link(db)
     echo(f"Labels in {shown(db.url)}, at {where} (stop with Ctrl-C)")
@@ -47,18 +60,3 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from now on: whoever follows the printed link waits, and is not refused."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
-    except (OSError, OverflowError) as problem:
-        listening.close()
-        why = problem.strerror if isinstance(problem, OSError) else "ports are 0 to 65535"
-        raise UserError(f"{host}:{port} cannot be used ({why}); give another --port.") from None
-    return listening
