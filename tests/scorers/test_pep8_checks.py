@@ -46,10 +46,26 @@ ODD = [
     "x = 'a' 'b';y = rb'c'\n",
     "x = y[a :b]\nprint(x , y)\n)\nz=1\n",
     "x -== None\n",
+    '"""\n\xa0doc\n"""\nif x:\n    y = 1\n    z = 2\n',
+    "\xa0x = 1\nif x:\n    y = 1\n",
+    "x = 'a == type(b.c) \\\nno\n",
+    "y = 'a\\\n== type(1) \nx = 1\n",
+    "a\xb7type(x.y) == 1\n",
+    "x = 1\ny = None == x  # noqa\r",
+    "import os\nx = 1\nimport re  # noqa\r",
+    "try:\n    x\nexcept: # noqa\r",
+    "x = [" + "'a' ,\"b\"," * 3000 + "]\n",
     "# only a comment\n    # one that is indented\n#noqa\n",
     "x = 'broken\\\nends',2\ny = 'broken\\\nnot\n'''a\nb'''\n",
     "\tx = 1\n        y = 2\n\tz = 3    \n" + "\t" + "a" * 90 + "\n",
 ]
+
+DAMAGE = [
+    *"lOI=!#\\ \t\n\r\f\xa0()[]{}:;,.'\"@é",
+    *('"""', "'''", " " * 90, "    ", "\\\n", "\n\n", "  # noqa", "# noqa\r", "a", "b.c ", "if x:\n    y\n"),
+    *(" == None", "== type(", "except:", "lambda l:", "not(", "def l(", "import re\n", "rb'", 'f"{'),
+]
+"""What damages code, or makes up text that is none."""
 
 
 class Kept(pycodestyle.BaseReport):
@@ -101,13 +117,19 @@ def test_the_standard_library_has_the_violations_that_pycodestyle_finds():
 
 def test_damaged_code_has_the_violations_that_pycodestyle_finds():
     rng = random.Random(1)
-    signs = "lOI=#\\ \t\n\r\f()[]{}:;,'\"@é"
     for text in modules(40, 6_000):
         damaged = list(text)
         for _ in range(rng.randint(1, 12)):
             place = rng.randrange(len(damaged) + 1)
-            damaged[place : place + rng.randint(0, 3)] = rng.choice([*signs, "  # noqa", '"""', " " * 90])
+            damaged[place : place + rng.randint(0, 3)] = rng.choice(DAMAGE)
         assert by_us("".join(damaged)) == by_pycodestyle("".join(damaged))
+
+
+def test_mere_signs_have_the_violations_that_pycodestyle_finds():
+    rng = random.Random(2)
+    for _ in range(3_000):
+        text = "".join(rng.choices(DAMAGE, k=rng.randint(1, 14)))
+        assert by_us(text) == by_pycodestyle(text), text
 
 
 def test_every_check_that_is_left_out_at_times_is_one_of_pycodestyles():

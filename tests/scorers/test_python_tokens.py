@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import sysconfig
 import tokenize
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from heedful.scorers.documents import lines_of
 from heedful.scorers.python_tokens import scan
 
+pytestmark = pytest.mark.skipif(sys.version_info >= (3, 12), reason="there it is the standard library's own")
 SIGNS = [
     *"lOI=#\\ \t\n\r\f()[]{}:;,'\"@é²٣0123eExXjJ_.!$?`|<>*/-+%&^~ab",
     *(

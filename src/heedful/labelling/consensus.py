@@ -107,15 +107,16 @@ def gather(
     kinds: Sequence[str] = ("normal",),
     without_paused: bool = False,
     item_ids: Sequence[int] | None = None,
-    who: bool = True,
+    people: bool = True,
     times: bool = False,
     spelled: bool = False,
 ) -> Gathered:
     """The items of a project with their answers, in the order of the data; void ones are left out.
 
     as_of: the answers as they were then.  without_paused: leave out the answers of labellers who are paused.
-    who, times: with who gave the answers, and when, and how long they took.  spelled: prompts and responses of a whole
-    project as they are stored, in an `orjson.Fragment`, to be written and not read.
+    people: with who gave each answer; otherwise only what was answered is sure to be there.  times: with when the
+    answers were given, and how long they took.  spelled: prompts and responses of a whole project as they are stored,
+    in an `orjson.Fragment`, to be written and not read.
     """
     names = ("id", "external_id", "kind", "state", "context", "meta", "group_key")
     here = [item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds)]
@@ -125,7 +126,7 @@ def gather(
     asked = select(prompt, *[item.c[name] for name in names]).where(*here).order_by(item.c.position, item.c.id)
     rows = list(stream(connection, asked))
     wanted = [annotation.c.item_id.in_(select(item.c.id).where(*here)), *_conditions(found, as_of, without_paused)]
-    book = Book.read(connection, found, wanted, who=who, times=times)
+    book = Book.read(connection, found, wanted, people=people, times=times)
     if item_ids is not None:
         responses = responses_of(connection, item_ids)
     else:
@@ -193,14 +194,17 @@ def decide(
 
 
 def by_majority(items: Sequence[Decided]) -> None:
-    """Strict majority of every categorical question, the median of strengths, the mean of grades and ranks."""
+    """Strict majority of every categorical question, the median of strengths, the mean of grades and ranks.
+
+    What was decided before is forgotten: an own aggregate calls this first.
+    """
     _by_majority(items)
     for one in items:
         one.own()
 
 
 def _by_majority(items: Sequence[Decided]) -> None:
-    """Items with the same answers share what was decided.  What was decided before is forgotten."""
+    """Items with the same answers share what was decided."""
     for first, *others in alike(items):
         first.value, first.confidence, first.undecided = {}, {}, {}
         _decide_one(first)

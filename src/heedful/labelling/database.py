@@ -92,12 +92,15 @@ class Database:
         self._lock = threading.Lock() if self.is_sqlite else nullcontext()
         self.engine = _open(self.url, self.is_sqlite)
         self._writing = self.engine.execution_options(heed_write=True)
+        # PostgreSQL gives each statement its own picture otherwise.
+        alone = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading = self.engine.execution_options(**alone)
         self._migrate()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: one consistent picture."""
-        with self.engine.begin() as connection:
+        with self._reading.begin() as connection:
             yield connection
 
     @contextmanager

@@ -61,7 +61,7 @@ class Asked:
 
     @property
     def needs_people(self) -> bool:
-        """Whether it matters who gave an answer."""
+        """Whether rows or decisions depend on who gave which answer."""
         return self.aggregate != MAJORITY or self.format in ("argilla", "label-studio")
 
     @property
@@ -138,7 +138,7 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
         kinds=kinds,
         as_of=asked.as_of,
         without_paused=asked.without_paused,
-        who=asked.needs_people,
+        people=asked.needs_people,
         times=asked.format == "label-studio" or callable(asked.aggregate),
         spelled=asked.passes_texts,
     )

@@ -6,8 +6,9 @@ what, and when, is unpacked where somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, overload
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, exists, func, select
@@ -40,11 +41,11 @@ class Answer:
 class Answers(Sequence[Answer]):
     """The answers to one item, by the labellers' names.  values: what they say, in an order that tells nothing."""
 
-    __slots__ = ("_book", "_packed", "values")
+    __slots__ = ("_book", "packed", "values")
 
     def __init__(self, book: Book, values: list[Value], packed: Sequence[str] | None) -> None:
         """packed: values, people, versions, and perhaps milliseconds and times; None where people were not read."""
-        self._book, self.values, self._packed = book, values, packed
+        self._book, self.values, self.packed = book, values, packed
 
     def __len__(self) -> int:
         return len(self.values)
@@ -54,47 +55,43 @@ class Answers(Sequence[Answer]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Answer]: ...
     def __getitem__(self, index: int | slice) -> Answer | Sequence[Answer]:
-        return self._book.unpacked(self._packed)[index]
+        return self._book.unpacked(self.packed)[index]
 
     def __iter__(self) -> Iterator[Answer]:
-        return iter(self._book.unpacked(self._packed))
+        return iter(self._book.unpacked(self.packed))
 
 
 class Book:
     """The answers to some items.
 
-    labellers: the names of who answered anything, in order.  versions: of the project, in which answers were given.
     newest: when the last of them was given, seconds since 1970.
     """
 
-    def __init__(self, names: Mapping[int, str], labellers: Iterable[int], versions: Iterable[int]) -> None:
-        """names: of the users.  labellers: their ids."""
+    def __init__(self, names: Mapping[int, str]) -> None:
+        """names: of the users."""
         self._names = {str(key): name for key, name in names.items()}
-        self.labellers, self.versions = sorted(names[key] for key in labellers), sorted(versions)
         self._parsed = Parsed()
         self._alike: dict[str, list[Value]] = {}
-        self._nobody = Answers(self, [], ("", "", ""))
+        self._nobody = Answers(self, [], ("", "", ""))  # of whom it is known
         self._of: dict[int, Answers] = {}
         self.newest: float | None = None
 
     @classmethod
     def read(
-        cls, connection: Connection, found: Project, wanted: Sequence[Any], *, who: bool = True, times: bool = False
+        cls, connection: Connection, found: Project, wanted: Sequence[Any], *, people: bool = True, times: bool = False
     ) -> Book:
-        """wanted: conditions on `annotation`.  who: read who gave each answer too, and in which version of the project;
-        done all the same where there are two people, whose agreement is a statistic of its own.  times: read `wall_ms`
-        and `at`, beside who.
+        """wanted: conditions on `annotation`.  people: each answer can be unpacked; otherwise only `values` are sure to
+        be there.  times: `wall_ms` and `at` are, too.
         """
         names: dict[int, str] = dict(connection.execute(select(user.c.id, user.c.username)).all())  # pyright: ignore
-        labellers = _answered(connection, user.c.id, annotation.c.user_id, wanted)
-        version = project_version.c.version
-        versions = _answered(
-            connection, version, annotation.c.project_version, wanted, project_version.c.project_id == found.id
-        )
-        book = cls(names, labellers, versions)
+        book = cls(names)
+        if not (people or times):
+            answered = exists().where(annotation.c.user_id == user.c.id, *wanted)
+            book.labellers = sorted(connection.scalars(select(user.c.username).where(answered)))
+            book.versions = _versions(connection, found, wanted) if book.labellers else []
+            people = len(book.labellers) == 2  # whose agreement is a statistic of its own
         columns = [cast(annotation.c.value, Text)]
-        is_named = who or times or len(labellers) == 2
-        if is_named:
+        if people or times:
             columns += [annotation.c.user_id, annotation.c.project_version]
         if times:
             spent = func.coalesce(cast(annotation.c.wall_ms, Text), "")
@@ -105,7 +102,7 @@ class Book:
         for item_id, at, *row in stream(connection, asked.group_by(annotation.c.item_id)):
             newest = max(at, newest)
             values = book.values(row[0])
-            if is_named:
+            if people or times:
                 book._of[item_id] = Answers(book, values, row)
             elif (alike := nameless.get(id(values))) is not None:
                 book._of[item_id] = alike
@@ -113,6 +110,20 @@ class Book:
                 book._of[item_id] = nameless[id(values)] = Answers(book, values, None)
         book.newest = newest if book._of else None
         return book
+
+    @cached_property
+    def labellers(self) -> list[str]:
+        """The names of who answered anything, in order."""
+        return sorted(self._names[key] for key in self._different(1))
+
+    @cached_property
+    def versions(self) -> list[int]:
+        """Of the project, in which answers were given."""
+        return sorted(map(int, self._different(2)))
+
+    def _different(self, place: int) -> set[str]:
+        packed = [answers.packed[place] for answers in self._of.values() if answers.packed is not None]
+        return set().union(*[texts.split(BETWEEN) for texts in packed])
 
     def of(self, item_id: int) -> Answers:
         """The answers to an item."""
@@ -132,7 +143,7 @@ class Book:
 
     def unpacked(self, packed: Sequence[str] | None) -> list[Answer]:
         """The answers to an item, whole."""
-        assert packed is not None, "who gave the answers was not read"
+        assert packed is not None, "people were not read"
         if not packed[0]:
             return []
         columns = [column.split(BETWEEN) for column in packed]
@@ -146,11 +157,12 @@ class Book:
         return sorted(found, key=lambda answer: answer.labeller)
 
 
-def _answered(
-    connection: Connection, key: ColumnElement[int], of: ColumnElement[int], wanted: Sequence[Any], *here: Any
-) -> list[int]:
-    """Keys of another table (`here` of it) with an answer.  Quicker than asking every answer for its own."""
-    return [*connection.scalars(select(key).where(*here, exists().where(of == key, *wanted)))]
+def _versions(connection: Connection, found: Project, wanted: Sequence[Any]) -> list[int]:
+    """In which answers were given: where there is only one, no answer needs to be asked."""
+    there = list(connection.scalars(select(project_version.c.version).where(project_version.c.project_id == found.id)))
+    if len(there) == 1:
+        return there
+    return sorted(connection.scalars(select(annotation.c.project_version).where(*wanted).distinct()))
 
 
 def _exactly(connection: Connection, number: ColumnElement[float]) -> ColumnElement[Any]:

@@ -24,35 +24,38 @@ from heedful.scorers.python_tokens import scan
 REMEMBERED, LONGEST = 1 << 14, 1000
 """Logical lines, and characters of each; strings in them are muted, so that many are alike."""
 SIGNS = {
+    "bare_except": "except",
     "comparison_to_singleton": "[=!]=",
+    "comparison_type": "type",
     "continued_indentation": "\n",
     "explicit_line_join": r"\\",
     "python_3000_invalid_escape_sequence": r"\\",
     "whitespace_before_comment": "#",
     "whitespace_before_parameters": r"\s[(\[]",
 }
-"""Check → a pattern of what stands in every logical line that it can object to."""
+"""Check → a pattern of what stands in the rows of every logical line that it can object to."""
 WORDS = {
     "ambiguous_identifier": {"l", "O", "I"},
-    "bare_except": {"except"},
-    "comparison_type": {"type"},
     "missing_whitespace": {",", ";", ":"}.union(
         pycodestyle.WS_NEEDED_OPERATORS, pycodestyle.WS_OPTIONAL_OPERATORS, pycodestyle.UNARY_OPERATORS
     ),
     "missing_whitespace_after_keyword": set(keyword.kwlist),
     "whitespace_around_named_parameter_equals": {"="},
 }
-"""Check → tokens of which one stands in every line that it can object to."""
+"""Check that looks at tokens → those of which one stands in every line that it can object to."""
 STRINGS = {
     getattr(pycodestyle, name, -1) for name in ("FSTRING_START", "FSTRING_END", "TSTRING_START", "TSTRING_END")
 } - {-1}
 """Tokens of newer Pythons at which pycodestyle looks at physical lines."""
 
+ODD = STRINGS | {tokenize.ERRORTOKEN}
+"""Tokens for which lines are built by pycodestyle."""
+
 KIND, TEXT = itemgetter(0), itemgetter(1)
 """Of a token."""
-DEEPER = dict.fromkeys("([{", 1) | dict.fromkeys(")]}", -1)
+NESTING = dict.fromkeys("([{", 1) | dict.fromkeys(")]}", -1)
 UNEVEN = {"maximum_line_length", "tabs_obsolete", "tabs_or_spaces"}
-"""Checks that object to long lines and to tabs only."""
+"""Checks that object to long lines only, to tabs, and to spaces where lines were first indented by something else."""
 
 Mapping = Sequence[tuple[int, tuple[int, int]]]
 """Places in a logical line, and where they are in the text: line, column."""
@@ -117,7 +120,7 @@ class _Check(NamedTuple):
 @dataclass(frozen=True)
 class _Plan:
     """The checks.  said_of: what those of a logical line's text alone say.  logical: the others.  physical: of physical
-    lines, of which `even` are those that can object to a line without tabs that is not too long."""
+    lines, of which `even` are those that are not `UNEVEN`."""
 
     said_of: Callable[[str], tuple[tuple[Any, str, Any], ...]]
     logical: list[_Check]
@@ -172,7 +175,7 @@ class _Checker(pycodestyle.Checker):
                     self.maybe_check_physical(token, before)
                 before = line
                 if kind == tokenize.OP:
-                    depth += DEEPER.get(text, 0)
+                    depth += NESTING.get(text, 0)
                 if kind in pycodestyle.NEWLINE and not depth:
                     yield token
                 else:
@@ -186,7 +189,7 @@ class _Checker(pycodestyle.Checker):
         """All checks of a physical line."""
         self.physical_line = line
         plan = _plan()
-        is_even = len(line) <= self.max_line_length and "\t" not in line and self.indent_char != "\t"
+        is_even = len(line) <= self.max_line_length and "\t" not in line and self.indent_char in (None, " ")
         for function, read, *_ in plan.even if is_even else plan.physical:
             if (said := function(*read(self))) is not None:
                 self.report_error(self.line_number, said[0], said[1], function)
@@ -196,7 +199,7 @@ class _Checker(pycodestyle.Checker):
     def build_tokens_line(self) -> list[tuple[int, tuple[int, int]]] | None:
         """Of one row: what stands from its first token to its last before a comment, with strings muted."""
         kinds = set(map(KIND, self.tokens))
-        if self.tokens[0][2][0] != self.tokens[-1][3][0] or not kinds.isdisjoint(STRINGS):
+        if self.tokens[0][2][0] != self.tokens[-1][3][0] or not kinds.isdisjoint(ODD):
             return super().build_tokens_line()
         tokens = [token for token in self.tokens if token[0] not in pycodestyle.SKIP_TOKENS]
         if not tokens:
@@ -206,13 +209,11 @@ class _Checker(pycodestyle.Checker):
         if not tokens:
             self.logical_line = ""
             return [(0, begin)]
-        end = tokens[-1][3]
-        self.logical_line = line[begin[1] : end[1]]
-        if tokenize.STRING in kinds:
-            for kind, text, (_, column), _, _ in tokens:
-                if kind == tokenize.STRING:
-                    before, after = self.logical_line[: column - begin[1]], line[column + len(text) : end[1]]
-                    self.logical_line = before + pycodestyle.mute_string(text) + after
+        end, place, pieces = tokens[-1][3], begin[1], []
+        for _, text, (_, column), (_, after), _ in [token for token in tokens if token[0] == tokenize.STRING]:
+            pieces += [line[place:column], pycodestyle.mute_string(text)]
+            place = after
+        self.logical_line = "".join([*pieces, line[place : end[1]]])
         return [(0, begin), (len(self.logical_line), end)]
 
     def check_logical(self) -> None:

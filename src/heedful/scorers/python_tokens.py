@@ -56,7 +56,7 @@ KINDS = (None, *(kind for kind, _ in SCANNED.values()))
 NUMBERS = {name: group for group, name in enumerate(SCANNED, start=1)}
 JOINED, OPEN_STRING, BROKEN_STRING, WORD = map(NUMBERS.__getitem__, ("joined", "open string", "broken string", "word"))
 """Their groups in `PLACE`."""
-DEEPER = [{"open": 1, "close": -1}.get(name, 0) for name in ("", *SCANNED)]
+OPENED = [{"open": 1, "close": -1}.get(name, 0) for name in ("", *SCANNED)]
 """The brackets that a group opens."""
 REST = {
     quotes: re.compile(rf"[^{quotes[0]}\\]*(?:(?:\\.{inner})[^{quotes[0]}\\]*)*{quotes}")
@@ -68,6 +68,7 @@ REST = {
 def scan(readline: Callable[[], str]) -> Iterator[TokenInfo]:
     """The tokens of the lines that `readline` gives, "" after the last: those of `tokenize.generate_tokens`.
 
+    From Python 3.12 on it is that function.
     Raises TokenError and IndentationError where that does.
     """
     row, depth, joined, broken, indents, line = 0, 0, False, False, [0], ""
@@ -107,7 +108,7 @@ def scan(readline: Callable[[], str]) -> Iterator[TokenInfo]:
             group: int = found.lastindex  # pyright: ignore[reportAssignmentType]: one has matched
             kind, text, (begin, position) = KINDS[group], found[group], found.span(group)
             if kind is not None:
-                depth += DEEPER[group]
+                depth += OPENED[group]
                 if kind == NEWLINE and depth > 0:
                     kind = NL
                 yield new(TokenInfo, (kind, text, (row, begin), (row, position), line))

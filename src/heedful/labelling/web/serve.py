@@ -16,6 +16,8 @@ BACKLOG = 2048
 def listen(host: str = "127.0.0.1", port: int = 8000, *, allow_remote: bool = False) -> socket.socket:
     """A socket that takes connections from now on: whoever follows the printed link waits, and is not refused.
 
+    Taken before a database is opened, so that a port in use leaves nothing behind.
+
     Raises UserError for an address that others reach without `allow_remote`, and for a port that is taken.
     """
     if not is_local(host) and not allow_remote:
