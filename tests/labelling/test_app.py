@@ -7,12 +7,16 @@ import re
 import threading
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from heedful.labelling import accounts, projects, work
+from heedful.labelling import accounts, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.projects import get_project
+from heedful.labelling.questions import Questions
+from heedful.labelling.tables import annotation
+from heedful.labelling.versions import add_version
 from heedful.labelling.web.app import create_app
 from heedful.labelling.web.remembered import Remembered
 from tests.labelling.conftest import answered, better, make_project, pair, person
@@ -115,64 +119,7 @@ class TestOtherSites:
         assert server.post("/login", content=b"x" * (2 << 20)).status_code == 413
 
 
-class TestWhoMayWhat:
-    # Each route with what it answers: to nobody, a stranger, an annotator, an adjudicator, a manager.
-    ROUTES = [  # noqa: RUF012
-        ("GET", "/api/v1/projects/p", None, (401, 404, 200, 200, 200)),
-        ("POST", "/api/v1/projects/p/claim", None, (401, 404, 200, 200, 200)),
-        ("GET", "/api/v1/projects/p/mine", None, (401, 404, 200, 200, 200)),
-        ("GET", "/api/v1/projects/p/items", None, (401, 404, 403, 403, 200)),
-        ("GET", "/api/v1/projects/p/stats", None, (401, 404, 403, 403, 200)),
-        ("GET", "/api/v1/projects/p/agreement", None, (401, 404, 403, 403, 200)),
-        ("GET", "/api/v1/projects/p/annotators", None, (401, 404, 403, 403, 200)),
-        ("GET", "/api/v1/projects/p/adjudication", None, (401, 404, 403, 200, 200)),
-        ("GET", "/api/v1/projects/p/export?format=heedful", None, (401, 404, 403, 403, 200)),
-        ("POST", "/api/v1/projects/p/items:import", None, (401, 404, 403, 403, 200)),
-        ("POST", "/api/v1/projects/p/versions", {}, (401, 404, 403, 403, 201)),
-        ("POST", "/api/v1/projects/p/pause", None, (401, 404, 403, 403, 204)),
-        ("PUT", "/api/v1/projects/p/members/stranger", {"role": "annotator"}, (401, 404, 403, 403, 204)),
-        ("POST", "/api/v1/projects", {"slug": "q", "questions": {"preference": {}}}, (401, 403, 403, 403, 403)),
-        ("GET", "/p/p", None, (303, 404, 200, 200, 200)),
-        ("GET", "/p/p/mine", None, (303, 404, 200, 200, 200)),
-        ("GET", "/p/p/guidelines", None, (303, 404, 200, 200, 200)),
-        ("GET", "/p/p/adjudicate", None, (303, 404, 403, 200, 200)),
-        ("GET", "/p/p/dashboard", None, (303, 404, 403, 403, 200)),
-        ("GET", "/p/p/settings", None, (303, 404, 403, 403, 200)),
-        ("GET", "/p/p/data", None, (303, 404, 403, 403, 200)),
-        ("GET", "/p/p/items", None, (303, 404, 403, 403, 200)),
-        ("GET", "/p/p/items/none", None, (303, 404, 403, 403, 404)),
-        ("GET", "/users", None, (303, 403, 403, 403, 403)),
-    ]
-
-    @pytest.mark.parametrize(("method", "path", "body", "expected"), ROUTES, ids=lambda value: str(value)[:44])
-    def test_matrix(self, sqlite, server, method, path, body, expected):
-        make_project(sqlite)
-        people = [None, person(sqlite, "stranger")]
-        people += [person(sqlite, name, member=name) for name in ("annotator", "adjudicator", "manager")]
-        found = []
-        for who in people:
-            server.cookies.clear()
-            headers = {}
-            if who is not None and path.startswith("/api"):
-                headers = token(sqlite, who)
-            elif who is not None:
-                log_in(sqlite, server, who)
-            found.append(server.request(method, path, json=body, headers=headers).status_code)
-            with sqlite.write() as connection:
-                projects.set_state(connection, "p", "open")
-        assert tuple(found) == expected
-
-    def test_every_route_of_a_project_is_in_the_matrix_or_needs_a_lease(self, sqlite):
-        known = {re.sub(r"\?.*", "", path.replace("/p/p", "/p/{slug}").replace("projects/p", "projects/{slug}"))
-                 for _, path, _, _ in self.ROUTES}  # fmt: skip
-        rest = {path for path in create_app(sqlite).openapi()["paths"] if "{slug}" in path}
-        rest -= known | {"/api/v1/projects/{slug}/members/{username}", "/api/v1/projects/{slug}/{act}"}
-        assert rest == {
-            "/api/v1/projects/{slug}/items/{public_id}/void",
-            "/api/v1/projects/{slug}/items/{public_id}/adjudicate",
-            "/api/v1/projects/{slug}/export/{run}",
-        }
-
+class TestTokens:
     def test_a_token_does_no_more_than_its_scopes(self, sqlite, server):
         make_project(sqlite)
         boss = person(sqlite, "boss", "admin")
@@ -254,7 +201,7 @@ class TestTheFormWithoutJavaScript:
         }
         assert 'value="r1:3" checked' in server.get(f"/p/p/mine/{given['annotation']}").text
 
-    def test_a_lost_lease_keeps_the_answer_on_the_page(self, sqlite, server):
+    def test_a_lost_lease_is_said_and_the_answer_stands_on_its_own_item_only(self, sqlite, server):
         make_project(sqlite, 2)
         ann = person(sqlite, "ann", member="annotator")
         csrf = log_in(sqlite, server, ann)
@@ -264,6 +211,55 @@ class TestTheFormWithoutJavaScript:
         late = server.post("/p/p/submit", data=fields)
         assert late.status_code == 409
         assert "went to somebody else" in late.text
+        assert 'value="r1" checked' in late.text
+        work.submit(sqlite, ann, task.slot, task.lease_token, "first", better("r0"))
+        late = server.post("/p/p/submit", data=fields)  # from another tab, that still shows it
+        assert late.status_code == 409
+        assert f'value="{task.slot}"' not in late.text
+        assert "Question " in late.text
+        assert " checked" not in late.text.split('<div class="groups">')[1].split('<div class="actions">')[0]
+
+    def test_an_answer_names_the_version_whose_page_was_read(self, sqlite, server):
+        make_project(sqlite, 3, questions={"preference": {"strength": 3}})
+        ann = person(sqlite, "ann", member="annotator")
+        csrf = log_in(sqlite, server, ann)
+        page = server.get("/p/p").text
+        fields: dict[str, object] = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+        with sqlite.write() as connection:
+            found = get_project(connection, "p")
+            add_version(connection, "p", Questions.model_validate({"preference": {}}), "Anew.", found.settings)
+        fields |= {"csrf": csrf, "preference": "r1:3"}
+        assert server.post("/p/p/draft", data=fields).status_code == 204
+        assert server.post("/p/p/submit", data=fields).status_code == 303
+        headers = token(sqlite, ann)
+        body = {"value": {"preference": {"winner": "r0", "strength": 2}}, "client_key": "k2"}
+        task = server.post("/api/v1/projects/p/claim", headers=headers).json()
+        body["lease_token"] = task["lease_token"]
+        path = f"/api/v1/slots/{task['slot']}/submit"
+        assert task["version"] == 2
+        assert "no strength is asked for" in server.post(path, headers=headers, json=body).text
+        assert "there is no version 3" in server.post(path, headers=headers, json={**body, "version": 3}).text
+        assert server.post(path, headers=headers, json={**body, "version": 1}).status_code == 201
+        with sqlite.read() as connection:
+            rows = connection.execute(
+                select(annotation.c.value, annotation.c.project_version).order_by(annotation.c.id)
+            ).all()
+            given = work.mine(connection, ann, "p")
+        assert [(row.value["preference"]["strength"], row.project_version) for row in rows] == [(3, 1), (2, 1)]
+        changed = {"value": better("r1"), "client_key": "k3"}
+        path = f"/api/v1/annotations/{given[0]['annotation']}/revise"
+        assert server.post(path, headers=headers, json=changed).status_code == 201
+        with sqlite.read() as connection:
+            assert connection.scalars(select(annotation.c.project_version).order_by(annotation.c.id)).all() == [1, 1, 2]
+
+    @pytest.mark.parametrize("suggested", ["words", "nonsense"])
+    def test_a_suggestion_is_shown_where_it_should_be(self, sqlite, server, suggested):
+        said: object = {"winner": "r1"} if suggested == "words" else {"winner": "r7"}
+        known = pair(0, suggestions={"model": {"preference": said, "scores": {"r0": 0.5}}})
+        make_project(sqlite, new_items=[known], show_suggestions=True, shuffle=False)
+        log_in(sqlite, server, person(sqlite, "ann", member="annotator"))
+        expected = "model suggests: B is better" if suggested == "words" else "model suggests: no answer"
+        assert expected in server.get("/p/p").text
 
 
 class TestImportAndExport:

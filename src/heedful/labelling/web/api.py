@@ -226,7 +226,8 @@ def heartbeat(slot: str, body: Lease, db: DB, account: Labeller) -> dict[str, fl
 @router.post("/slots/{slot}/submit", status_code=201)
 def submit(slot: str, body: Submission, response: Response, db: DB, account: Labeller) -> dict[str, Any]:
     """Take an answer: 201, or 200 for one that came before under the same client_key."""
-    done = work.submit(db, account, slot, body.lease_token, body.client_key, body.value, **body.timing.model_dump())
+    times = body.timing.model_dump()
+    done = work.submit(db, account, slot, body.lease_token, body.client_key, body.value, version=body.version, **times)
     if done.duplicate:
         response.status_code = 200
     return asdict(done)
@@ -255,7 +256,7 @@ def mine(slug: str, db: DB, account: Labeller, limit: Annotated[int, Query(ge=1,
 @router.post("/annotations/{annotation}/revise", status_code=201)
 def revise(annotation: str, body: Revision, db: DB, account: Labeller) -> dict[str, Any]:
     """Change one's mind."""
-    return asdict(work.revise(db, account, annotation, body.value, body.client_key))
+    return asdict(work.revise(db, account, annotation, body.value, body.client_key, version=body.version))
 
 
 @router.get("/projects/{slug}/stats")

@@ -55,10 +55,14 @@ class Timing(BaseModel):
     wall_ms: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
 
 
+Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
 class Submission(Draft):
-    """A finished answer."""
+    """A finished answer.  version: that of the task; the project's newest if it is left out."""
 
     client_key: str
+    version: Version | None = None
     timing: Timing = Timing()
 
 
@@ -77,10 +81,11 @@ class Flag(Lease):
 
 
 class Revision(BaseModel):
-    """Another answer in the place of an earlier one."""
+    """Another answer in the place of an earlier one.  version: as of a submission."""
 
     value: dict[str, Any]
     client_key: str
+    version: Version | None = None
 
 
 class Decision(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -46,14 +47,18 @@ def _label(
     status: int = 200,
     problem: str | None = None,
     given: Mapping[str, Any] | None = None,
+    given_to: str = "",
     feedback: Mapping[str, Any] | None = None,
 ) -> Response:
+    """The page of the next item.  given: an answer that was not taken; filled in if the item is still that slot's."""
     found = of_project(db, account, slug, "see")
     try:
         task, why = work.claim(db, account, slug), None
     except Refused as refused:
         task, why = None, str(refused)
-    given = given if given is not None else (task.draft if task else None) or {}
+    if task is None or task.slot != given_to:  # an answer to one item is none to another
+        given = None
+    given = given or (task.draft if task else None) or {}
     said = {"why": why, "problem": problem, "feedback": feedback}
     return _form(request, db, account, found, task, given, f"/p/{slug}/submit", status, **said)
 
@@ -87,12 +92,27 @@ def _form(
         why=why,
         progress=progress,
         given=form_values(given),
+        suggestions=_suggested(found, task),
         problem=problem,
         feedback=feedback,
         client_key=secrets.token_hex(16),
         action=action,
         **choices(),
     )
+
+
+def _suggested(found: projects.Project, task: work.Task | None) -> list[dict[str, Any]]:
+    """What models suggest as answers to the questions, in the words of the page; they are checked by nobody before."""
+    suggestions = [] if task is None else task.suggestions
+    asked, shown = {*found.questions.asked(), "safer"}, [] if task is None else [one.key for one in task.responses]
+    listed = []
+    for one in suggestions:
+        words: list[str] = []
+        for name in asked & one["value"].keys():
+            with suppress(KeyError, TypeError, AttributeError):
+                words += in_words({name: one["value"][name]}, shown)
+        listed.append({**one, "words": sorted(words)})
+    return listed
 
 
 def _keys(db: Database, slot: str, account: Account) -> list[str]:
@@ -109,17 +129,18 @@ def _keys(db: Database, slot: str, account: Account) -> list[str]:
 @router.post("/p/{slug}/submit")
 def submit(request: Request, slug: str, db: DB, account: Sender, form: Form) -> Response:
     """An answer; then the next item."""
-    found = of_project(db, account, slug, "see")
+    found = _as_shown(db, of_project(db, account, slug, "see"), form)
     slot = str(form.get("slot", ""))
     value = answer_of(found.questions, _keys(db, slot, account), form)
-    times = {name: _milliseconds(form.get(name)) for name in ("active_ms", "wall_ms")}
+    times = {name: _whole(form.get(name)) for name in ("active_ms", "wall_ms")}
     try:
         lease, client_key = str(form.get("lease_token", "")), str(form.get("client_key", ""))
-        done = work.submit(db, account, slot, lease, client_key, value, **times)
+        done = work.submit(db, account, slot, lease, client_key, value, version=found.version, **times)
     except Refused as refused:
         if request.headers.get("accept") == "application/json":
             return JSONResponse({"detail": str(refused), "problems": refused.problems}, refused.status)
-        return _label(request, slug, db, account, status=refused.status, problem=str(refused), given=value)
+        said = {"problem": str(refused), "given": value, "given_to": slot}
+        return _label(request, slug, db, account, status=refused.status, **said)
     if request.headers.get("accept") == "application/json":
         return JSONResponse({"annotation": done.annotation, "feedback": done.feedback})
     if done.feedback is not None:
@@ -127,14 +148,23 @@ def submit(request: Request, slug: str, db: DB, account: Sender, form: Form) -> 
     return back(f"/p/{slug}")
 
 
-def _milliseconds(text: Any) -> int | None:
+def _as_shown(db: Database, found: projects.Project, form: Mapping[str, Any]) -> projects.Project:
+    """The project as of the version whose page was sent; as it is now if the form names none that there is."""
+    version = _whole(form.get("version"))
+    if version is None or not 1 <= version < found.version:
+        return found
+    with db.read() as connection:
+        return projects.get_project(connection, found.slug, version)
+
+
+def _whole(text: Any) -> int | None:
     return whole(text) if isinstance(text, str) else None
 
 
 @router.post("/p/{slug}/draft")
 def keep_draft(slug: str, db: DB, account: Sender, form: Form) -> Response:
     """An unfinished answer is kept; also a sign of life."""
-    found = of_project(db, account, slug, "see")
+    found = _as_shown(db, of_project(db, account, slug, "see"), form)
     slot, lease = str(form.get("slot", "")), str(form.get("lease_token", ""))
     value = answer_of(found.questions, _keys(db, slot, account), form)
     work.save_draft(db, account, slot, lease, value)
@@ -205,12 +235,12 @@ def _revise(
 @router.post("/p/{slug}/mine/{public_id}")
 def revise(request: Request, slug: str, public_id: str, db: DB, account: Sender, form: Form) -> Response:
     """An earlier answer is changed."""
-    found = of_project(db, account, slug, "see")
+    found = _as_shown(db, of_project(db, account, slug, "see"), form)
     _, responses = _own_answer(db, account, public_id)
     value = answer_of(found.questions, [one.key for one in responses], form)
     wants_json = request.headers.get("accept") == "application/json"
     try:
-        done = work.revise(db, account, public_id, value, str(form.get("client_key", "")))
+        done = work.revise(db, account, public_id, value, str(form.get("client_key", "")), version=found.version)
     except Refused as refused:
         if wants_json:
             return JSONResponse({"detail": str(refused), "problems": refused.problems}, refused.status)

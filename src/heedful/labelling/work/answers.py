@@ -66,19 +66,21 @@ def submit(
     client_key: str,
     value: Value,
     *,
+    version: int | None = None,
     active_ms: int | None = None,
     wall_ms: int | None = None,
 ) -> Submitted:
     """Take an answer.  When this returns it is on the disk.
 
-    client_key: made by who sends; sent again, the answer that was taken is named again.
+    client_key: made by who sends; sent again, the answer that was taken is named again.  version: of the project, whose
+    questions and guidelines were shown; the newest if it is not said.
     Raises Refused: 409 for a lease that is lost, 422 for an answer that does not answer.
     """
     if not client_key or len(client_key) > 64:
         raise Refused(422, "client_key must be 1 to 64 characters")
     try:
         with db.write() as connection:
-            return _submit(connection, account, public_id, token, client_key, value, active_ms, wall_ms)
+            return _submit(connection, account, public_id, token, client_key, value, version, active_ms, wall_ms)
     except IntegrityError:  # the same answer, sent twice in one moment
         with db.read() as connection:
             earlier = _earlier(connection, account, client_key, public_id)
@@ -104,6 +106,7 @@ def _submit(
     token: str,
     client_key: str,
     value: Value,
+    version: int | None,
     active_ms: int | None,
     wall_ms: int | None,
 ) -> Submitted:
@@ -114,9 +117,10 @@ def _submit(
     found = get_project(connection, row.slug)
     if found.state == "closed":
         raise Refused(409, "the project is closed; no answer is taken any more")
+    shown = _as_shown(connection, found, version)
     value = {name: said for name, said in value.items() if said is not None}
-    warnings = _checked(connection, found, row.item_id, value)
-    stored = _store(connection, found, account, row, 0, client_key, value, warnings, active_ms, wall_ms)
+    warnings = _checked(connection, shown, row.item_id, value)
+    stored = _store(connection, shown, account, row, 0, client_key, value, warnings, active_ms, wall_ms)
     about = {"item": row.item_id, "person": account.id}
     connection.execute(DONE, {"which": row.id})
     connection.execute(NO_DRAFT, about)
@@ -127,6 +131,15 @@ def _submit(
     record(connection, account.actor, "annotation.submit", "annotation", stored, {"slot": public_id})
     feedback = _feedback(connection, row.item_id, value) if kind == "training" else None
     return Submitted(stored, warnings=warnings, feedback=feedback)
+
+
+def _as_shown(connection: Connection, found: Project, version: int | None) -> Project:
+    """The project as of the version that somebody saw: another one may have been made while they read."""
+    if version is None or version == found.version:
+        return found
+    if not 1 <= version < found.version:
+        raise Refused(422, f"version: there is no version {version}; send that of the task, or none")
+    return get_project(connection, found.slug, version)
 
 
 def _checked(connection: Connection, found: Project, item_id: int, value: Value) -> list[str]:
@@ -187,8 +200,13 @@ def mine(connection: Connection, account: Account, slug: str, limit: int = 20) -
     return listed
 
 
-def revise(db: Database, account: Account, public_id: str, value: Value, client_key: str) -> Submitted:
-    """Change one of one's last answers; the earlier one is kept.  Raises Refused (403, 404, 409, 422)."""
+def revise(
+    db: Database, account: Account, public_id: str, value: Value, client_key: str, *, version: int | None = None
+) -> Submitted:
+    """Change one of one's last answers; the earlier one is kept.  version: as in `submit`.
+
+    Raises Refused (403, 404, 409, 422).
+    """
     if not client_key or len(client_key) > 64:
         raise Refused(422, "client_key must be 1 to 64 characters")
     with db.write() as connection:
@@ -219,13 +237,14 @@ def revise(db: Database, account: Account, public_id: str, value: Value, client_
         )
         if connection.execute(later).scalar_one() >= found.settings.undo_window:
             raise Refused(403, f"only your last {found.settings.undo_window} answers can be changed")
+        shown = _as_shown(connection, found, version)
         value = {name: said for name, said in value.items() if said is not None}
-        warnings = _checked(connection, found, row.item_id, value)
+        warnings = _checked(connection, shown, row.item_id, value)
         connection.execute(update(annotation).where(annotation.c.id == row.id).values(is_current=False))
         connection.execute(delete(annotation_value).where(annotation_value.c.annotation_id == row.id))
         held = connection.execute(select(slot).where(slot.c.id == row.slot_id)).one()
         stored = _store(
-            connection, found, account, held, row.revision + 1, client_key, value, warnings, row.active_ms, row.wall_ms
+            connection, shown, account, held, row.revision + 1, client_key, value, warnings, row.active_ms, row.wall_ms
         )
         settle_item(connection, found, row.item_id)
         record(connection, account.actor, "annotation.revise", "annotation", stored, {"of": public_id})
