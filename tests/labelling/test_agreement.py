@@ -13,13 +13,13 @@ from heedful.labelling.agreement import (
     UNANIMOUS,
     Estimate,
     Kinds,
-    alpha_with_interval,
     cohen,
     fleiss,
     kendall,
     krippendorff,
     ranking_agreement,
     raw_agreement,
+    statistics,
 )
 
 NAN = np.nan
@@ -54,12 +54,11 @@ def kinds_of(ratings: np.ndarray) -> Kinds:
     return Kinds(kinds, number, categories)
 
 
-def plain_bootstrap(table: np.ndarray, level, resamples: int) -> tuple[float, float]:
-    """The percentile interval of α over resampled items, as Efron 1979 has it."""
-    kept = table[(~np.isnan(table)).sum(1) >= 2]
+def plain_bootstrap(rows, statistic, resamples: int) -> tuple[float, float]:
+    """The percentile interval of a statistic over resampled items, as Efron 1979 has it."""
     rng = np.random.default_rng(0)
-    drawn = (kept[rng.integers(0, len(kept), len(kept))] for _ in range(resamples))
-    values = [value for value in (krippendorff(kinds_of(one), level).value for one in drawn) if value is not None]
+    drawn = ([rows[place] for place in rng.integers(0, len(rows), len(rows))] for _ in range(resamples))
+    values = [value for value in map(statistic, drawn) if value is not None]
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
@@ -141,12 +140,48 @@ class TestRankings:
 
 class TestIntervals:
     @pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
-    def test_the_quick_bootstrap_is_the_plain_one(self, level):
+    @pytest.mark.parametrize("name", ["raw", "krippendorff_alpha", "fleiss_kappa"])
+    def test_the_quick_bootstrap_is_the_plain_one(self, name, level):
         table = random_table(5)
-        quick = alpha_with_interval(kinds_of(table), level, resamples=4000)
-        low, high = plain_bootstrap(table, level, 4000)
+        kept = table[(~np.isnan(table)).sum(1) >= 2]
+        size = np.bincount((~np.isnan(kept)).sum(1)).argmax()
+
+        def plain(rows):
+            if name == "krippendorff_alpha":
+                return krippendorff(kinds_of(np.array(rows)), level).value
+            if name == "raw":
+                return raw_agreement(kinds_of(np.array(rows))).value
+            usual = [row for row in rows if (~np.isnan(row)).sum() == size]
+            return fleiss(kinds_of(np.array(usual))).value if usual else None
+
+        quick = statistics(kinds_of(table), level, resamples=4000)[name]
+        low, high = plain_bootstrap(kept, plain, 4000)
         assert quick.low == pytest.approx(low, abs=0.04)
         assert quick.high == pytest.approx(high, abs=0.04)
+        assert quick.low < quick.value < quick.high
+
+    @pytest.mark.parametrize("weights", ["none", "quadratic"])
+    def test_that_of_two_labellers_too(self, weights):
+        rng = np.random.default_rng(3)
+        first = rng.integers(0, 4, 60)
+        second = np.where(rng.random(60) < 0.6, first, rng.integers(0, 4, 60))
+        quick = cohen(first, second, weights)
+        pairs = list(zip(first, second, strict=True))
+        low, high = plain_bootstrap(pairs, lambda rows: cohen(*zip(*rows, strict=True), weights).value, 1000)
+        assert quick.low == pytest.approx(low, abs=0.05)
+        assert quick.high == pytest.approx(high, abs=0.05)
+
+    def test_and_that_of_rankings(self):
+        rng = np.random.default_rng(4)
+        rankings = [[list(rng.permutation(4) + 1) for _ in range(3)] for _ in range(40)]
+        quick = ranking_agreement(rankings)
+        low, high = plain_bootstrap(rankings, lambda rows: ranking_agreement(rows).value, 1000)
+        assert quick.low == pytest.approx(low, abs=0.05)
+        assert quick.high == pytest.approx(high, abs=0.05)
+
+    def test_one_item_has_none(self):
+        found = statistics(kinds_of(np.array([[0.0, 1, 1]])))
+        assert {one.low for one in found.values()} == {None}
 
     def test_it_covers_what_is_true(self):
         # Two labellers that agree by p and else guess among two: α → p.
@@ -155,7 +190,7 @@ class TestIntervals:
             rng = np.random.default_rng(seed)
             truth = rng.integers(0, 2, 150)
             told = np.where(rng.random((150, 2)) < 0.8, truth[:, None], rng.integers(0, 2, (150, 2))).astype(float)
-            found = alpha_with_interval(kinds_of(told), resamples=400)
+            found = statistics(kinds_of(told), resamples=400)["krippendorff_alpha"]
             covered += found.low <= 0.64 <= found.high  # both tell the truth of themselves: 0.8²
         assert covered >= 34
 

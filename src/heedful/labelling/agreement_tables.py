@@ -15,11 +15,9 @@ from heedful.labelling.agreement import (
     Estimate,
     Kinds,
     Level,
-    alpha_with_interval,
     cohen,
-    fleiss,
     ranking_agreement,
-    raw_agreement,
+    statistics,
 )
 from heedful.labelling.consensus import Decided, Gathered, alike
 from heedful.labelling.projects import Project
@@ -224,9 +222,7 @@ def _table(
         table[name] = {
             "level": level,
             "labels": sum(sum(times.values()) * number for times, number in labels),
-            "raw": _spelled(raw_agreement(units)),
-            "krippendorff_alpha": _spelled(alpha_with_interval(units, level)),
-            "fleiss_kappa": _spelled(fleiss(units)),
+            **{measure: _spelled(found) for measure, found in statistics(units, level).items()},
         }
         pair = [] if name.startswith("harm.") or name == "ranking" else single.get(name, [])
         if len({who for _, who, _ in pair}) == 2:
