@@ -10,7 +10,7 @@ import pytest
 
 from heedful.config import KLConfig, ScenarioConfig
 from heedful.evaluation import kl
-from heedful.evaluation.kl import ReferenceSample, divergence, reference_samples
+from heedful.evaluation.kl import KL, ReferenceSample, divergence, reference_samples
 from heedful.evaluation.scenarios import Beginnings, read_prompts, run_scenario
 from heedful.models import load_policy
 from heedful.rollouts import sample
@@ -109,6 +109,30 @@ def samples(folder, tmp_path_factory) -> list[ReferenceSample]:
 
 
 class TestKL:
+    def test_intervals_by_hand(self):
+        """Two samples of 1 and 2 tokens at distances 1 and 3."""
+        found = KL.of([1.0, 3.0], [1, 2])
+        # Of a sample: mean 2, deviation sqrt 2, so 1.96·sqrt 2/sqrt 2.
+        assert (found.sequence, found.interval) == pytest.approx((2.0, 1.96))
+        # Of a token: 4/3.  It leaves 1 - 4/3 and 3 - 8/3, of deviation sqrt(2/9); the sum of two deviates by 2/3, and
+        # there are three tokens.
+        assert (found.token, found.token_interval) == pytest.approx((4 / 3, 1.96 * 2 / 9))
+        assert list(found.metrics()) == ["kl/sequence", "kl/interval", "kl/token", "kl/token_interval"]
+
+    def test_of_samples_of_one_length_the_interval_of_a_token_is_a_share_of_a_samples(self):
+        found = KL.of([1.0, 4.0, 2.5], [5, 5, 5])
+        assert found.token_interval == pytest.approx(found.interval / 5)
+
+    def test_the_interval_of_a_token_holds_the_truth_nineteen_times_of_twenty(self):
+        """Longer samples are further away: a distance of 0.3 a token, and what is drawn on top."""
+        draw = np.random.default_rng(0)
+        held = 0
+        for _ in range(400):
+            tokens = draw.integers(1, 60, size=200)
+            found = KL.of((0.3 * tokens + draw.normal(size=200) * tokens**0.5).tolist(), tokens.tolist())
+            held += abs(found.token - 0.3) < found.token_interval
+        assert 0.92 < held / 400 < 0.98
+
     def test_a_model_is_no_distance_from_itself(self, folder, samples):
         loaded = load_policy(str(folder))
         found = divergence(loaded.model, Template.load(loaded.tokenizer, None), samples)
@@ -213,7 +237,9 @@ class TestKL:
 
     def test_of_one_sample_the_interval_is_not_known(self, loaded):
         model, template = loaded
-        assert math.isnan(divergence(model, template, [ReferenceSample(text="ab", logp=-1.0, num_tokens=2)]).interval)
+        found = divergence(model, template, [ReferenceSample(text="ab", logp=-1.0, num_tokens=2)])
+        assert math.isnan(found.interval)
+        assert math.isnan(found.token_interval)
 
     def test_lines_are_those_of_a_file(self, loaded):
         """As in training: a form feed or U+2028 ends none, so that no control token stands behind one."""
