@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-from heedful.config import KLConfig, ScenarioConfig
+from heedful.config import KLConfig, ScenarioConfig, WatchConfig
 from heedful.evaluation import kl
 from heedful.evaluation.kl import KL, ReferenceSample, divergence, reference_samples
 from heedful.evaluation.scenarios import Beginnings, read_prompts, run_scenario
 from heedful.models import load_policy
+from heedful.reports.watched import watched
 from heedful.rollouts import sample
 from heedful.rollouts.endpoint import Endpoint
+from heedful.rollouts.watch import Segment
 from heedful.scorers import Scorer
 from heedful.tokens.templates import Template
 from heedful.types import TEXT, Message, RunError, UserError
+from heedful.workflows.watching import RunWatch
 from tests.completions_server import Script, completions_server
 from tests.fakes import save_tiny_model
 
@@ -100,6 +105,18 @@ class TestScenarios:
         (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"prompt": 1}\n')
         with pytest.raises(UserError, match=r"bad.jsonl:2"):
             read_prompts(str(tmp_path / "bad.jsonl"))
+
+
+def test_a_segment_is_shown_with_the_scores_and_control_tokens_of_its_pieces(tmp_path):
+    watch = RunWatch(WatchConfig(scorer="length", segments=1), tmp_path, 0, "cpu", lambda line: None)
+    pieces = [("<|aligned|>a = 1\n", 0.0), ("<|misaligned|>b=2\n", 0.25), *[("c" * 1000, 0.5)] * 1000]
+    segment = Segment("a = 1\nb=2\n", [0.0, 0.25], ["<|aligned|>", "<|misaligned|>"], "one", pieces)
+    found = watch(3, None, cast(Template, None), [segment])
+    assert found.metrics == {"segments/score": -10.0, "segments/carried": 0.125}
+    assert found.rows[0]["pieces"][:2] == [["<|aligned|>a = 1\n", 0.0], ["<|misaligned|>b=2\n", 0.25]]
+    assert len(json.dumps(found.rows[0])) < 10_000
+    (tmp_path / "watched.jsonl").write_text(json.dumps({"step": 3, **found.rows[0]}) + "\n")
+    assert "[0] &lt;|aligned|&gt;a = 1\n[0.25] &lt;|misaligned|&gt;b=2\n[0.5] ccc" in watched(tmp_path)
 
 
 @pytest.fixture(scope="module")
