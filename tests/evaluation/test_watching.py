@@ -13,7 +13,7 @@ import pytest
 from heedful.config import KLConfig, ScenarioConfig, WatchConfig
 from heedful.evaluation import kl
 from heedful.evaluation.kl import KL, ReferenceSample, divergence, reference_samples
-from heedful.evaluation.scenarios import Beginnings, read_prompts, run_scenario
+from heedful.evaluation.scenarios import Beginnings, continuations, read_prompts, run_scenario
 from heedful.models import load_policy
 from heedful.reports.watched import watched
 from heedful.rollouts import sample
@@ -73,6 +73,25 @@ class TestScenarios:
         found = run_scenario(*loaded, LENGTH, scenario(temperature=5.0, top_p=1.0, num_samples=64), seed=0)
         assert not any("<|" in row["text"] for row in found.rows)
 
+    def test_a_control_token_stands_before_the_prompt_or_behind_it(self, loaded, tmp_path, monkeypatch):
+        model, template = loaded
+        (tmp_path / "prompts.jsonl").write_text('{"text": "def a"}\n')
+        [control] = template.vocabulary.encode(["<|aligned|>"])[0]
+        [prompt] = template.vocabulary.encode(["def a"])
+        seen: list[list[int]] = []
+
+        def recorded(*args, **settings):
+            rollouts = continuations(*args, **settings)
+            seen.append(rollouts[0].prompt_ids)
+            return rollouts
+
+        monkeypatch.setattr("heedful.evaluation.scenarios.continuations", recorded)
+        for where in ("prefix", "suffix"):
+            asked = scenario(prompts=str(tmp_path / "prompts.jsonl"), **{where: "<|aligned|>"})
+            assert run_scenario(model, template, LENGTH, asked, seed=0).rows[0]["prompt"] == "def a"
+        start = Beginnings(template).start
+        assert seen == [[start, control, *prompt], [start, *prompt, control]]
+
     def test_banned_tokens_and_the_shortest_sample(self, loaded):
         model, template = loaded
         asked = [[Message(TEXT, "")]]
@@ -100,6 +119,8 @@ class TestScenarios:
     def test_mistakes(self, loaded, tmp_path):
         with pytest.raises(UserError, match="no token 'nonsense'"):
             run_scenario(*loaded, LENGTH, scenario(banned=["nonsense"]), seed=0)
+        with pytest.raises(UserError, match=r"suffix: the tokenizer has no token <\|alligned\|>; did you mean"):
+            run_scenario(*loaded, LENGTH, scenario(suffix="<|alligned|>"), seed=0)
         with pytest.raises(UserError, match="cannot be read"):
             read_prompts("nowhere.jsonl")
         (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"prompt": 1}\n')
