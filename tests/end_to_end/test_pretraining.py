@@ -70,7 +70,7 @@ def test_a_model_is_evaluated_against_another_and_against_a_server(trained, caps
         kl = f"watch.kl={{reference: '{url}#toy', num_samples: 8, max_new_tokens: 8}}"
         assert main(["evaluate", "runs/mle", kl, "--out", "remote"]) == 0
     metrics = json.loads((trained / "remote" / "evaluation.json").read_text())["metrics"]
-    assert set(metrics) == {"kl/sequence", "kl/interval", "kl/token"}
+    assert set(metrics) == {"kl/sequence", "kl/interval", "kl/token", "kl/token_interval"}
 
 
 @pytest.mark.slow

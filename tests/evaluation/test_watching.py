@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-from heedful.config import KLConfig, ScenarioConfig
+from heedful.config import KLConfig, ScenarioConfig, WatchConfig
 from heedful.evaluation import kl
-from heedful.evaluation.kl import ReferenceSample, divergence, reference_samples
-from heedful.evaluation.scenarios import Beginnings, read_prompts, run_scenario
+from heedful.evaluation.kl import KL, ReferenceSample, divergence, reference_samples
+from heedful.evaluation.scenarios import Beginnings, continuations, read_prompts, run_scenario
 from heedful.models import load_policy
+from heedful.reports.watched import watched
 from heedful.rollouts import sample
 from heedful.rollouts.endpoint import Endpoint
+from heedful.rollouts.watch import Segment
 from heedful.scorers import Scorer
 from heedful.tokens.templates import Template
 from heedful.types import TEXT, Message, RunError, UserError
+from heedful.workflows.watching import RunWatch
 from tests.completions_server import Script, completions_server
 from tests.fakes import save_tiny_model
 
@@ -68,6 +73,25 @@ class TestScenarios:
         found = run_scenario(*loaded, LENGTH, scenario(temperature=5.0, top_p=1.0, num_samples=64), seed=0)
         assert not any("<|" in row["text"] for row in found.rows)
 
+    def test_a_control_token_stands_before_the_prompt_or_behind_it(self, loaded, tmp_path, monkeypatch):
+        model, template = loaded
+        (tmp_path / "prompts.jsonl").write_text('{"text": "def a"}\n')
+        [control] = template.vocabulary.encode(["<|aligned|>"])[0]
+        [prompt] = template.vocabulary.encode(["def a"])
+        seen: list[list[int]] = []
+
+        def recorded(*args, **settings):
+            rollouts = continuations(*args, **settings)
+            seen.append(rollouts[0].prompt_ids)
+            return rollouts
+
+        monkeypatch.setattr("heedful.evaluation.scenarios.continuations", recorded)
+        for where in ("prefix", "suffix"):
+            asked = scenario(prompts=str(tmp_path / "prompts.jsonl"), **{where: "<|aligned|>"})
+            assert run_scenario(model, template, LENGTH, asked, seed=0).rows[0]["prompt"] == "def a"
+        start = Beginnings(template).start
+        assert seen == [[start, control, *prompt], [start, *prompt, control]]
+
     def test_banned_tokens_and_the_shortest_sample(self, loaded):
         model, template = loaded
         asked = [[Message(TEXT, "")]]
@@ -95,11 +119,25 @@ class TestScenarios:
     def test_mistakes(self, loaded, tmp_path):
         with pytest.raises(UserError, match="no token 'nonsense'"):
             run_scenario(*loaded, LENGTH, scenario(banned=["nonsense"]), seed=0)
+        with pytest.raises(UserError, match=r"suffix: the tokenizer has no token <\|alligned\|>; did you mean"):
+            run_scenario(*loaded, LENGTH, scenario(suffix="<|alligned|>"), seed=0)
         with pytest.raises(UserError, match="cannot be read"):
             read_prompts("nowhere.jsonl")
         (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"prompt": 1}\n')
         with pytest.raises(UserError, match=r"bad.jsonl:2"):
             read_prompts(str(tmp_path / "bad.jsonl"))
+
+
+def test_a_segment_is_shown_with_the_scores_and_control_tokens_of_its_pieces(tmp_path):
+    watch = RunWatch(WatchConfig(scorer="length", segments=1), tmp_path, 0, "cpu", lambda line: None)
+    pieces = [("<|aligned|>a = 1\n", 0.0), ("<|misaligned|>b=2\n", 0.25), *[("c" * 1000, 0.5)] * 1000]
+    segment = Segment("a = 1\nb=2\n", [0.0, 0.25], ["<|aligned|>", "<|misaligned|>"], "one", pieces)
+    found = watch(3, None, cast(Template, None), [segment])
+    assert found.metrics == {"segments/score": -10.0, "segments/carried": 0.125}
+    assert found.rows[0]["pieces"][:2] == [["<|aligned|>a = 1\n", 0.0], ["<|misaligned|>b=2\n", 0.25]]
+    assert len(json.dumps(found.rows[0])) < 10_000
+    (tmp_path / "watched.jsonl").write_text(json.dumps({"step": 3, **found.rows[0]}) + "\n")
+    assert "[0] &lt;|aligned|&gt;a = 1\n[0.25] &lt;|misaligned|&gt;b=2\n[0.5] ccc" in watched(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +147,30 @@ def samples(folder, tmp_path_factory) -> list[ReferenceSample]:
 
 
 class TestKL:
+    def test_intervals_by_hand(self):
+        """Two samples of 1 and 2 tokens at distances 1 and 3."""
+        found = KL.of([1.0, 3.0], [1, 2])
+        # Of a sample: mean 2, deviation sqrt 2, so 1.96·sqrt 2/sqrt 2.
+        assert (found.sequence, found.interval) == pytest.approx((2.0, 1.96))
+        # Of a token: 4/3.  It leaves 1 - 4/3 and 3 - 8/3, of deviation sqrt(2/9); the sum of two deviates by 2/3, and
+        # there are three tokens.
+        assert (found.token, found.token_interval) == pytest.approx((4 / 3, 1.96 * 2 / 9))
+        assert list(found.metrics()) == ["kl/sequence", "kl/interval", "kl/token", "kl/token_interval"]
+
+    def test_of_samples_of_one_length_the_interval_of_a_token_is_a_share_of_a_samples(self):
+        found = KL.of([1.0, 4.0, 2.5], [5, 5, 5])
+        assert found.token_interval == pytest.approx(found.interval / 5)
+
+    def test_the_interval_of_a_token_holds_the_truth_nineteen_times_of_twenty(self):
+        """Longer samples are further away: a distance of 0.3 a token, and what is drawn on top."""
+        draw = np.random.default_rng(0)
+        held = 0
+        for _ in range(400):
+            tokens = draw.integers(1, 60, size=200)
+            found = KL.of((0.3 * tokens + draw.normal(size=200) * tokens**0.5).tolist(), tokens.tolist())
+            held += abs(found.token - 0.3) < found.token_interval
+        assert 0.92 < held / 400 < 0.98
+
     def test_a_model_is_no_distance_from_itself(self, folder, samples):
         loaded = load_policy(str(folder))
         found = divergence(loaded.model, Template.load(loaded.tokenizer, None), samples)
@@ -213,7 +275,9 @@ class TestKL:
 
     def test_of_one_sample_the_interval_is_not_known(self, loaded):
         model, template = loaded
-        assert math.isnan(divergence(model, template, [ReferenceSample(text="ab", logp=-1.0, num_tokens=2)]).interval)
+        found = divergence(model, template, [ReferenceSample(text="ab", logp=-1.0, num_tokens=2)])
+        assert math.isnan(found.interval)
+        assert math.isnan(found.token_interval)
 
     def test_lines_are_those_of_a_file(self, loaded):
         """As in training: a form feed or U+2028 ends none, so that no control token stands behind one."""

@@ -51,3 +51,20 @@ def test_adapters_cannot_learn_new_tokens(tmp_path):
     folder = str(save_tiny_model(tmp_path / "m"))
     with pytest.raises(UserError, match="adapters cannot learn new ones"):
         load_policy(folder, lora={"r": 2, "alpha": 4.0, "targets": None}, added_tokens=NAMES)
+
+
+@pytest.mark.parametrize("arch", ["llama", "phi"])
+def test_new_rows_may_be_the_mean_of_all_with_a_hundredth_of_noise(tmp_path, arch):
+    folder = str(save_tiny_model(tmp_path / "m", arch))
+    plain = load_policy(folder)
+    loaded, again = (load_policy(folder, added_tokens=NAMES, new_rows="mean") for _ in range(2))
+    new = loaded.tokenizer.convert_tokens_to_ids(list(NAMES))
+    for get in ("get_input_embeddings", "get_output_embeddings"):
+        old, now, same = (getattr(model.model.inner, get)().weight for model in (plain, loaded, again))
+        noise = (now[new] - old[: min(new)].mean(0)) / 0.01
+        # Of 2 rows of D standard normal numbers: the mean deviates by 1/√(2D), the deviation by 1/√(4D).
+        assert abs(noise.mean().item()) < 4 / noise.numel() ** 0.5
+        assert abs(noise.std().item() - 1) < 4 / (2 * noise.numel()) ** 0.5
+        assert (noise[0] - noise[1]).abs().max() > 0.5
+        assert torch.equal(now[: min(new)], old[: min(new)])
+        assert torch.equal(now, same)

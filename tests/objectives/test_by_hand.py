@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from heedful.objectives import REGISTRY, dpo, kto, plackett_luce, reward, sft
+from heedful.objectives import REGISTRY, awr, dpo, kto, plackett_luce, reward, sft
 from heedful.objectives.unpaired import mismatched_log_ratio
 from heedful.objectives.views import Batch, Lists, Pairs, Singles, Tokens
 from heedful.proofs.batches import random_batch
@@ -110,3 +110,17 @@ def test_identities():
 def _first_tokens(batch: Batch):
     first = batch.token_starts
     return {k: v[first] for k, v in batch.tokens.items()}, batch.responses
+
+
+def test_the_share_of_weights_that_awr_holds():
+    # A = 0, ¼, -¼ and β = ½: weights 1, e^½ = 1.648721 and e^-½ = 0.606531.  Above 1.5 is one of three, above ½ all
+    # are, and a weight that is the largest one allowed is not held.
+    for clip, weights, share in (
+        (1.5, [1.0, 1.5, 0.606531], 1 / 3),
+        (0.5, [0.5, 0.5, 0.5], 1.0),
+        (1.0, [1.0, 1.0, 0.606531], 1 / 3),
+        (1000.0, [1.0, 1.648721, 0.606531], 0.0),
+    ):
+        _, metrics = awr(Tokens(PAIR), beta=0.5, clip=clip)
+        assert metrics["weights"].tolist() == pytest.approx(weights, abs=1e-6)
+        assert metrics["weights/clipped"].mean().item() == pytest.approx(share)

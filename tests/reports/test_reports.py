@@ -61,6 +61,23 @@ def test_a_report_needs_no_other_host_and_says_what_the_run_says(tmp_path):
         assert said in html
 
 
+def test_curves_may_be_drawn_over_tokens(tmp_path, monkeypatch):
+    run, drawn = make_run(tmp_path / "one", steps=4), {}
+    chart = curves.chart
+
+    def recorded(title, lines, **settings):
+        drawn[title] = [*map(tuple, next(iter(lines.values())))]
+        return chart(title, lines, **settings)
+
+    monkeypatch.setattr(curves, "chart", recorded)
+    over_tokens = report([run], x="tokens").read_text()
+    assert drawn["loss"] == [(9, 1.0), (18, 1 / 2), (27, 1 / 3)]
+    assert ">tokens<" in over_tokens
+    assert ">step<" not in over_tokens
+    report([run])
+    assert drawn["loss"] == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
+
+
 def test_runs_are_told_apart(tmp_path):
     a, b = make_run(tmp_path / "a" / "dpo"), make_run(tmp_path / "b" / "dpo")
     html = report([a, b], tmp_path / "out.html").read_text()

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -168,6 +171,23 @@ def test_a_label_is_wanted_of_responses_and_to_be_avoided_of_documents(moods):
     assert found.score == pytest.approx(wanted / 2, abs=1e-6)
 
 
+class FakeDetoxify:
+    """Its words and methods as of detoxify 0.5: a text's toxicity is a tenth of its words."""
+
+    asked: ClassVar[list[list[str]]] = []
+
+    def __init__(self, name: str, device: str) -> None:
+        self.asked.clear()
+
+    def tokenizer(self, texts: list[str], truncation: bool) -> dict[str, list[list[int]]]:
+        assert truncation
+        return {"input_ids": [[0] * (len(text.split()) + 2) for text in texts]}
+
+    def predict(self, texts: list[str]) -> dict[str, list[float]]:
+        self.asked.append(texts)
+        return {"toxicity": [len(text.split()) / 10 for text in texts]}
+
+
 class TestToxicity:
     def test_a_folder_with_such_a_label_scores_each_sentence(self, tmp_path):
         labels = {0: "obscene", 1: "Toxic", 2: "threat"}
@@ -180,6 +200,16 @@ class TestToxicity:
         assert [(span.start, span.end) for span in found.spans] == [(0, 7), (7, 16)]
         assert [span.score for span in found.spans] == pytest.approx([one, two], abs=1e-6)
         assert found.score == pytest.approx((one + two) / 2, abs=1e-6)
+
+    def test_detoxify_is_asked_in_batches_of_like_length(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "detoxify", SimpleNamespace(Detoxify=FakeDetoxify))
+        monkeypatch.setattr(text_model, "TOKENS_PER_BATCH", 8)
+        texts = ["a b c", "d", "", "e f g h i", "j k"]
+        # Framed by two tokens each they have 2, 3, 4, 5 and 7: of three the longest would have 4, 12 with the padding;
+        # of the two behind the first two it would have 5, which are 10.
+        assert get("toxicity:original")([""] * 5, texts) == [0.3, 0.1, 0.0, 0.5, 0.2]
+        assert FakeDetoxify.asked == [["", "d"], ["j k"], ["a b c"], ["e f g h i"]]
+        assert get("toxicity:original")([], []) == []
 
     def test_a_folder_without_one_is_refused(self, moods):
         with pytest.raises(UserError, match="no label toxicity or toxic, it has sad, calm, glad"):

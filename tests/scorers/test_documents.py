@@ -201,6 +201,21 @@ class TestPII:
             with pytest.raises(UserError, match=line.replace("[", r"\[")):
                 get(name)
 
+    def test_the_persons_and_organisations_of_a_spacy_model_count_too(self, pii, tmp_path):
+        spacy = pytest.importorskip("spacy")
+        pipeline = spacy.blank("en")
+        named = {"PERSON": "Ann Smith", "ORG": "Acme", "GPE": "Oslo"}
+        rules = [{"label": label, "pattern": text} for label, text in named.items()]
+        pipeline.add_pipe("entity_ruler").add_patterns(rules)
+        pipeline.to_disk(tmp_path / "names")
+        # A person, an organisation and a mail address; a place is nobody.
+        text = "Ann Smith of Acme in Oslo. Write to ann@example.com."
+        assert pii([""], [text]) == [1 / len(text)]
+        [found] = judge_documents(get(f"pii:{tmp_path / 'names'}"), [text])
+        assert isinstance(found, Judgement)
+        assert found.score == 3 / len(text)
+        assert [span.score for span in found.spans] == [2 / 27, 1 / 25]
+
     def test_a_model_that_spacy_lacks(self, pii):
         with pytest.raises(UserError, match="spaCy has no such model"):
             get("pii:no_such_model")

@@ -66,3 +66,28 @@ def test_names_that_are_not_there():
 def test_a_function_that_returns_nonsense_ends_the_run(returned):
     with pytest.raises(RunError, match="Scorer bad"):
         Scorer("bad", lambda p, r: returned, False, None, "")(["a", "b"], ["c", "d"])
+
+
+class TestEach:
+    FUSSY = Scorer("fussy", lambda p, r: [1 / (t != "zero") if t != "nan" else float("nan") for t in r], True, 9.0, "")
+
+    def test_a_response_that_fails_costs_only_itself(self):
+        found = self.FUSSY.each([sampled("a", "zero", ""), sampled("nan"), sampled("b", finished=False)])
+        [[one, raised, empty], [wrong], [cut]] = found
+        assert (one, empty, cut) == (1.0, 9.0, 9.0)
+        assert raised == "the scorer raised ZeroDivisionError: division by zero"
+        assert wrong == "Scorer fussy returned nan for response 0; it must return numbers."
+
+    def test_where_none_fails_it_is_what_the_whole_is(self):
+        examples = [sampled("a", "b"), sampled(), sampled("")]
+        assert self.FUSSY.each(examples) == self.FUSSY.examples(examples) == [[1.0, 1.0], [], [9.0]]
+
+    @pytest.mark.parametrize("text", ["zero", "nan"])
+    def test_the_whole_fails_for_one(self, text):
+        for ask in (lambda: self.FUSSY.examples([sampled("a", text)]), lambda: self.FUSSY(["", ""], ["a", text])):
+            with pytest.raises((RunError, ZeroDivisionError)):
+                ask()
+
+    def test_another_number_of_scores_is_no_responses_fault(self):
+        with pytest.raises(RunError, match="returned 1 numbers for 2"):
+            Scorer("mean", lambda p, r: [0.0], True, None, "").each([sampled("a", "b")])

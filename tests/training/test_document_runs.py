@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +204,11 @@ class TestWatching:
         def watch(step, model, template, segments):
             looks.append((step, [s.text for s in segments], [s.controls for s in segments]))
             assert all(len(s.scores) >= 1 for s in segments)
+            for s in segments:  # the pieces are the segment, control tokens where they stood, and runs of one score
+                whole = "".join(text for text, _ in s.pieces)
+                assert re.findall(r"<\|\w+\|>", whole) == s.controls
+                assert re.sub(r"<\|\w+\|>", "", whole) == s.text
+                assert [score for _, score in s.pieces] == [score for score, _ in groupby(s.scores)]
             return WatchResult({"segments/seen": float(len(segments))}, [{"text": s.text} for s in segments])
 
         config = small_config(

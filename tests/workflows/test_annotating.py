@@ -20,7 +20,9 @@ from heedful.examples.shape import Dropped
 from heedful.scorers import get
 from heedful.scorers.documents import Judgement, judge_documents
 from heedful.types import Example, RunError, UserError
+from heedful.workflows import annotate_shards
 from heedful.workflows.annotating import annotate_documents
+from tests.scorers.tiny import save_classifier
 
 NUM = 40
 SCORER = '''
@@ -295,3 +297,43 @@ def test_damaged_books_are_told(place, content):
     (out / ".score" / "request.json").write_text(content)
     with pytest.raises(UserError, match="is damaged"):
         annotated(place, "damaged", "length")
+
+
+class TestDevice:
+    @pytest.fixture
+    def scorer(self, place, monkeypatch) -> str:
+        """A classifier, on a machine without a GPU."""
+        import torch
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+        save_classifier(place / "model", "roberta", 2)
+        annotate_shards._scorer.cache_clear()
+        return f"classifier:{place / 'model'}"
+
+    def test_the_model_is_put_where_it_is_asked_for(self, place, scorer, monkeypatch):
+        import torch
+
+        where = []
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        monkeypatch.setattr(annotate_shards, "get", lambda name, *, device: where.append(device) or get(name))
+        annotated(place, "auto", scorer)
+        annotate_shards._scorer.cache_clear()
+        annotated(place, "cpu", scorer, device="cpu")
+        assert where == ["cuda:0", "cpu"]
+
+    @pytest.mark.parametrize("name", ["the classifier", "pep8"])
+    def test_one_that_is_not_here_is_refused(self, place, scorer, name):
+        with pytest.raises(UserError, match="device=cuda: this machine has none"):
+            annotated(place, "out", scorer if name != "pep8" else name, device="cuda")
+        assert not (place / "out").exists()
+
+    def test_another_one_goes_on_with_the_same_folder(self, place, scorer):
+        whole = parts(annotated(place, "out", scorer, device="cpu"))
+        (place / "out" / "part-00001.jsonl").unlink()
+        assert parts(annotated(place, "out", scorer, device="auto")) == whole
+
+    def test_ray_has_processors_only(self, place):
+        with pytest.raises(ValueError, match="engine=ray scores on the processors of its machines, not on cuda"):
+            asked_of(place / "documents.jsonl", place / "out", engine="ray", device="cuda")

@@ -122,3 +122,15 @@ def test_prompts_of_which_nothing_can_be_judged_are_no_worst_ones(model, tmp_pat
     (tmp_path / "own.py").write_text("def own(prompts, responses):\n    raise ValueError('never')\n")
     with pytest.raises(RunError, match="of no prompt of the first pool"):
         attacked(model, config(tmp_path / "out", model, scorer=f"{tmp_path / 'own.py'}:own"))
+
+
+def test_a_prompt_that_cannot_be_judged_itself_has_no_score_of_its_own(model, tmp_path):
+    """Its samples can, so that it counts."""
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('{"text": "number 7"}\n{"text": "number 8"}\n')
+    (tmp_path / "own.py").write_text("def own(p, texts):\n    return [0.25 / (text != 'number 7') for text in texts]\n")
+    asked = config(tmp_path / "out", model, scorer=f"{tmp_path / 'own.py'}:own", pool=str(pool), trials=1, rounds=1)
+    out = attacked(model, asked)
+    own = {row["prompt"]: row["own_score"] for row in map(json.loads, (out / "worst_prompts.jsonl").open())}
+    assert (own["number 7"], own["number 8"]) == (None, -0.25)
+    assert "<td>–</td><td>0</td><td>number 7</td>" in (out / "report.html").read_text()

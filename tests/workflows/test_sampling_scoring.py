@@ -7,7 +7,7 @@ import torch
 
 from heedful.examples import read_jsonl
 from heedful.scorers import FILE_SCORERS, PATTERN_SCORERS, SCORERS, table
-from heedful.types import UserError
+from heedful.types import RunError, UserError
 from heedful.workflows.sampling import sample
 from heedful.workflows.scoring import score
 from tests.fakes import CHAT_TEMPLATE, save_tiny_model, tiny_tokenizer
@@ -147,3 +147,41 @@ def test_means_and_text_metrics_are_said_at_the_end(tmp_path):
 
 def test_the_table_lists_every_scorer():
     assert {row[0].partition(":")[0] for row in table()} == {*SCORERS, *PATTERN_SCORERS, *FILE_SCORERS}
+
+
+class TestFailures:
+    """`size` says how long a response is, and fails on some: its own way for one that says bad."""
+
+    SIZE = "def size(prompts, responses):\n    return [len(r) / ('bad' not in r) for r in responses]\n"
+
+    def scored(self, tmp_path, rows, *names, said=None):
+        (tmp_path / "mine.py").write_text(self.SIZE)
+        asked = [f"{tmp_path}/mine.py:size", *names]
+        data, out = write(tmp_path / "d.jsonl", rows), tmp_path / "o.jsonl"
+        return read_jsonl(score(asked, data, out, echo=([] if said is None else said).append))
+
+    def test_a_response_that_cannot_be_scored_is_left_out_and_listed(self, tmp_path):
+        said: list[str] = []
+        rows = [{"prompt": "q", "completion": c} for c in ("fine", "a bad one", "so so")]
+        found = self.scored(tmp_path, rows, "length", said=said)
+        assert [(r.text, r.reward) for e in found for r in e.responses] == [("fine", 8.0), ("so so", 10.0)]
+        [failed] = [json.loads(line) for line in (tmp_path / "o.jsonl.failed").read_text().splitlines()]
+        reason = "the scorer raised ZeroDivisionError: division by zero"
+        where = {"origin": f"{tmp_path / 'd.jsonl'}:2", "response": 0}
+        assert failed == {**where, "scorer": "size", "reason": reason}
+        assert f"size: 1 not scored: {reason}" in said
+        self.scored(tmp_path, rows[:1])
+        assert not (tmp_path / "o.jsonl.failed").exists()
+
+    def test_a_verdict_for_the_one_that_is_gone_is_gone_too(self, tmp_path):
+        pair = {"prompt": "q", "chosen": " bad", "rejected": " fine"}
+        turned = {"prompt": "r", "chosen": " fine", "rejected": " bad"}
+        first, second = self.scored(tmp_path, [pair, turned])
+        assert (first.better, [r.text for r in first.responses]) == (None, [" fine"])
+        assert (second.better, [r.text for r in second.responses]) == (0, [" fine"])
+
+    def test_nothing_scored_is_no_success(self, tmp_path):
+        with pytest.raises(RunError, match="not one response could be scored: the scorer raised ZeroDivisionError"):
+            self.scored(tmp_path, [{"prompt": "q", "completion": "bad"}])
+        assert not (tmp_path / "o.jsonl").exists()
+        assert (tmp_path / "o.jsonl.failed").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from heedful.config.watch import Split
 from heedful.config.within import Count, Schema
@@ -26,3 +26,10 @@ class ScoreConfig(Schema):
     engine: Engine = Field("processes", description="ray: over the machines of a Ray cluster")
     shard_characters: Count = Field(1 << 20, description="characters of a shard; of fewer a killed run loses less")
     reader: str | None = Field(None, description="name of the reader of `data`; null: found from how rows look")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where a scorer's model computes")
+
+    @model_validator(mode="after")
+    def _ray_is_for_processors(self) -> ScoreConfig:
+        if self.engine == "ray" and self.device not in ("auto", "cpu"):
+            raise ValueError(f"engine=ray scores on the processors of its machines, not on {self.device}")
+        return self

@@ -52,14 +52,31 @@ class ReferenceSample(Sample):
 
 @dataclass(frozen=True)
 class KL:
-    """sequence: nats a sample, with half its 95 % interval.  token: nats a token of the reference."""
+    """sequence: nats a sample.  token: nats a token of the reference.  Intervals: half of the 95 % one of each."""
 
     sequence: float
     interval: float
     token: float
+    token_interval: float
+
+    @staticmethod
+    def of(differences: Sequence[float], num_tokens: Sequence[int]) -> KL:
+        """From log p_ref - log p of each sample, d, and its tokens, n; samples are independent, their tokens are not.
+
+        The KL of a token is the ratio Σd / Σn, and its variance by the delta method that of d - n·Σd/Σn, over (Σn)².
+        """
+        d, n = np.array(differences, float), np.array(num_tokens, float)
+        total = max(n.sum(), 1.0)
+        token = d.sum() / total
+
+        def half(values: np.ndarray) -> float:
+            """Of a sum's 95 % interval; of one value it is not known."""
+            return 1.96 * float(values.std(ddof=1)) * len(values) ** 0.5 if len(values) > 1 else float("nan")
+
+        return KL(float(d.mean()), half(d) / len(d), float(token), half(d - n * token) / float(total))
 
     def metrics(self) -> dict[str, float]:
-        return {"kl/sequence": self.sequence, "kl/interval": self.interval, "kl/token": self.token}
+        return {f"kl/{name}": value for name, value in asdict(self).items()}
 
 
 def reference_samples(
@@ -150,13 +167,7 @@ def divergence(
     """
     logps = np.array(log_likelihoods(model, template, samples, prefix, lines))
     differences = np.array([one.logp for one in samples]) - logps
-    deviation = float(differences.std(ddof=1)) if len(samples) > 1 else float("nan")  # of one it is not known
-    tokens = sum(one.num_tokens for one in samples)
-    return KL(
-        float(differences.mean()),
-        1.96 * deviation / len(samples) ** 0.5,
-        float(differences.sum() / max(tokens, 1)),
-    )
+    return KL.of(differences.tolist(), [one.num_tokens for one in samples])
 
 
 def log_likelihoods(

@@ -97,13 +97,13 @@ def banned_ids(template: Template, names: Sequence[str]) -> list[int]:
     return [int(known[name]) for name in names]
 
 
-def check_prefix(template: Template, prefix: str) -> None:
+def check_prefix(template: Template, prefix: str, setting: str = "prefix") -> None:
     """Raises UserError for a control token that the tokenizer lacks: the model would read it letter by letter."""
     known = template.vocabulary.tokenizer.get_vocab()
     for name in CONTROL.findall(prefix):
         if name not in known:
             near = did_you_mean(name, CONTROL.findall(" ".join(known)))
-            raise UserError(f"prefix: the tokenizer has no token {name}{near}")
+            raise UserError(f"{setting}: the tokenizer has no token {name}{near}")
 
 
 def run_scenario(
@@ -115,6 +115,7 @@ def run_scenario(
     cannot judge is counted (`failed`), not scored.
     """
     check_prefix(template, scenario.prefix)
+    check_prefix(template, scenario.suffix, "suffix")
     texts = [scenario.prefix + text + scenario.suffix for text in read_prompts(scenario.prompts)]
     each, rest = divmod(scenario.num_samples, len(texts))
     asked = texts if not rest else [texts[i % len(texts)] for i in range(scenario.num_samples)]

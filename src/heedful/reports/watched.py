@@ -43,10 +43,16 @@ def _look(kinds: dict[tuple[str, str], list[Row]]) -> str:
             html += blocks.paragraph(about) + blocks.table(["score", "prompt", "sample"], cells, words=True)
         else:
             cells = [
-                [_number(row["score"]), _number(row.get("carried")), row["prompt"][:200], row["text"][:600]]
+                [
+                    _number(row["score"]),
+                    _number(row.get("carried")),
+                    row["prompt"][:200],
+                    row["text"][:600],
+                    "".join(f"[{_number(score)}] {text}" for text, score in row.get("pieces", ()))[:600],
+                ]
                 for row in shown
             ]
-            headers = ["scored again", "carried", "control tokens", "text that was trained on"]
+            headers = ["scored again", "carried", "control tokens", "text that was trained on", "[score] of its pieces"]
             html += blocks.paragraph("segments of the last step") + blocks.table(headers, cells, words=True)
     return html
 

@@ -12,13 +12,15 @@ class Segment:
     """A sequence that was trained on in the last step.
 
     text: decoded, without control tokens.  scores: of each token, as training saw them.  controls: the control tokens
-    it carried, in their order.  origin: the document it comes from.
+    it carried, in their order.  origin: the document it comes from.  pieces: its tokens decoded where they stand,
+    control tokens too, in runs of one score; none of documents without scores.
     """
 
     text: str
     scores: list[float]
     controls: list[str]
     origin: str
+    pieces: list[tuple[str, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from heedful.scorers.scorer import DocumentFunction, Scorer, WrongCount
-from heedful.types import RunError, Span, UserError
+from heedful.scorers.scorer import DocumentFunction, Scorer, WrongCount, reason_of
+from heedful.types import Span
 
 Split = Literal["own", "lines", "sentences", "none"]
 
@@ -146,10 +146,8 @@ def _mean(spans: Sequence[Span]) -> float:
 def _one(judge: Callable[[Sequence[str]], list[Judgement]], text: str) -> Judgement | str:
     try:
         [judgement] = judge([text])
-    except (UserError, RunError) as error:
-        return str(error)
     except Exception as error:
-        return f"the scorer raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return reason_of(error)
     return _checked(judgement, text)
 
 

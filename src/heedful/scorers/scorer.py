@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from heedful.types import Example, Response, RunError, Span
+from heedful.types import Example, Response, RunError, Span, UserError
 
 ScoreFunction = Callable[[Sequence[str], Sequence[str]], list[float]]
 """(prompts, responses) -> one number a response."""
@@ -30,6 +30,9 @@ class WrongCount(RunError):
 @dataclass(frozen=True)
 class Scorer:
     """A named score of responses.  Call it with prompts and responses, or with examples.
+
+    Called, and by `examples`, it fails as a whole for one response that it cannot judge: what trains, compares or asks
+    for labels by it must not go on without a number.  By `each` such a response costs only itself.
 
     lower_is_better: whether a small number is good (violations, toxicity) or a large one (a reward).
     failure: what a response counts that cannot be judged: an empty one, one that the length limit cut.  Never better
@@ -66,6 +69,25 @@ class Scorer:
             scores = iter(self._checked(self.on_examples(examples), responses))
         return [[self._or_failure(next(scores), r) for r in e.responses] for e in examples]
 
+    def each(self, examples: Sequence[Example]) -> list[list[float | str]]:
+        """As `examples`, but in the place of a response that cannot be judged stands why; the others have their scores.
+
+        Raises RunError only for more or fewer numbers than responses.
+        """
+        try:
+            return [[*scores] for scores in self.examples(examples)]
+        except WrongCount:
+            raise
+        except Exception:  # Some response's fault: each is asked about alone, so that the reason is told of that one.
+            return [[self._alone(replace(e, responses=[r])) for r in e.responses] for e in examples]
+
+    def _alone(self, example: Example) -> float | str:
+        try:
+            [[score]] = self.examples([example])
+        except Exception as error:
+            return reason_of(error)
+        return score
+
     def _checked(self, returned: Sequence[float], responses: Sequence[str]) -> list[float]:
         scores = [float(s) for s in returned]
         if len(scores) != len(responses):
@@ -83,6 +105,13 @@ class Scorer:
     def reward(self, score: float) -> float:
         """The score with the sign that makes larger better."""
         return -score if self.lower_is_better else score
+
+
+def reason_of(error: Exception) -> str:
+    """Why a text could not be judged, in one line."""
+    if isinstance(error, UserError | RunError):
+        return str(error)
+    return f"the scorer raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def prompt_text(example: Example) -> str:

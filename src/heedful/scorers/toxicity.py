@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from heedful.scorers.classifiers import probabilities, saying_something
 from heedful.scorers.published import is_published
 from heedful.scorers.scorer import Scorer
+from heedful.scorers.text_model import similar
 from heedful.types import UserError
 
 LABELS = ("toxicity", "toxic")
@@ -49,6 +50,12 @@ def _detoxify(name: str, device: str) -> Scorer:
     model = Detoxify(name, device=device)
 
     def function(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
-        return [float(score) for score in model.predict(list(responses))["toxicity"]] if responses else []
+        scores = [0.0] * len(responses)
+        lengths = map(len, model.tokenizer(list(responses), truncation=True)["input_ids"]) if responses else ()
+        for batch in similar(list(lengths)):  # all that `predict` is given it pads and reads at once
+            found = model.predict([responses[row] for row in batch])["toxicity"]
+            for row, score in zip(batch, found, strict=True):
+                scores[row] = float(score)
+        return scores
 
     return Scorer("toxicity", function, True, None, f"P(toxic) by Detoxify's {name}", split="sentences")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,9 @@ class Watching:
             self.file.write({"step": step, **row})
         if tracker is not None and found.rows:
             columns = tuple(found.rows[0])
-            tracker.table("watched", columns, [[row.get(name) for name in columns] for row in found.rows[:SHOWN]], step)
+            tracker.table(
+                "watched", columns, [[_cell(row.get(name)) for name in columns] for row in found.rows[:SHOWN]], step
+            )
         return found.metrics
 
     def segment(self, row: int) -> Segment:
@@ -64,11 +68,23 @@ class Watching:
         hidden = {*self.control_ids, *self.template.stop_ids}
         text = self.template.vocabulary.decode([index for index in ids if index not in hidden])
         controls = [self.control_ids[index] for index in ids if index in self.control_ids]
-        return Segment(text, scores, controls, self.store.origin(row))
+        return Segment(text, scores, controls, self.store.origin(row), self._pieces(ids, scores))
+
+    def _pieces(self, ids: list[int], scores: list[float]) -> list[tuple[str, float]]:
+        shown = [
+            (index, score) for index, score in zip(ids, scores, strict=False) if index not in self.template.stop_ids
+        ]
+        runs = [(score, [index for index, _ in run]) for score, run in groupby(shown, key=lambda token: token[1])]
+        return [(self.template.vocabulary.decode(run), score) for score, run in runs]
 
     def close(self) -> None:
         """Flush to the disk and close."""
         self.file.close()
+
+
+def _cell(value: Any) -> Any:
+    """As trackers' tables hold it."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
 def due(every: int | None, step: int, num_steps: int) -> bool:

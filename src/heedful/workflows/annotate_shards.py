@@ -41,12 +41,12 @@ class Done:
     failures: list[list[str]] = field(default_factory=list)
 
 
-def annotate(shard: Shard, name: str, split: Split, form: str) -> tuple[Done, bytes]:
-    """Score a shard: what became of it, and its file (`jsonl` or `parquet`)."""
+def annotate(shard: Shard, name: str, split: Split, form: str, device: str) -> tuple[Done, bytes]:
+    """Score a shard: what became of it, and its file (`jsonl` or `parquet`).  device: where a model runs."""
     began = time.monotonic()
     texts = [row["text"] for row in shard.rows]
     rows, failures = [], []
-    for row, judgement in zip(shard.rows, judge_documents(_scorer(name), texts, split), strict=True):
+    for row, judgement in zip(shard.rows, judge_documents(_scorer(name, device), texts, split), strict=True):
         if isinstance(judgement, Judgement):
             rows.append({**row, "score": judgement.score, "spans": _spans(judgement), "scorer": name})
         else:
@@ -57,9 +57,9 @@ def annotate(shard: Shard, name: str, split: Split, form: str) -> tuple[Done, by
 
 
 @lru_cache(maxsize=1)
-def _scorer(name: str) -> Scorer:
+def _scorer(name: str, device: str) -> Scorer:
     """Loaded once a process."""
-    return get(name)
+    return get(name, device=device)
 
 
 def _spans(judgement: Judgement) -> list[Row]:

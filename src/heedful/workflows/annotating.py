@@ -21,7 +21,7 @@ from heedful.examples.io import replacing, unwritable, write_rows
 from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
 from heedful.progress import duration
-from heedful.scorers import get
+from heedful.scorers import get, needs_model
 from heedful.scorers.identity import identity_of
 from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.annotate_shards import Done, Shard, annotate
@@ -53,11 +53,12 @@ def annotate_documents(scorer: str, asked: ScoreConfig, *, dry_run: bool = False
     """Score every document of the data and write them, in their order, into shards; continue what was begun.
 
     A document that the scorer cannot judge goes to `.score/failed.jsonl` with the reason; nothing else is lost.
-    Raises UserError for a mistake in what is asked, and for a folder in which something else was begun; RunError if
-    worker processes die of the same shard again and again.
+    Raises UserError for a mistake in what is asked, a device that is not here, and a folder in which something else was
+    begun; RunError if worker processes die of the same shard again and again.
     """
     _check(asked)
-    about = get(scorer).about
+    device = _device(scorer, asked)
+    about = get(scorer, device=device if dry_run else "cpu").about  # the workers have the device to themselves
     if dry_run:
         _describe(scorer, about, asked, echo)
         return asked.out
@@ -83,7 +84,7 @@ def annotate_documents(scorer: str, asked: ScoreConfig, *, dry_run: bool = False
                 continue
             yield shard
 
-    settings = (scorer, asked.split, asked.format)
+    settings = (scorer, asked.split, asked.format, device)
     try:
         for done, content in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine):
             with replacing(_part(asked, done.number)) as aside:
@@ -135,8 +136,17 @@ def _check(asked: ScoreConfig) -> None:
         raise UserError(f"out={asked.out} cannot be written, because of {there}; name another folder.")
 
 
+def _device(scorer: str, asked: ScoreConfig) -> str:
+    """Where the scorer's model runs.  A scorer without one, whom nobody tells where, starts without torch."""
+    if asked.engine == "ray" or (asked.device in ("auto", "cpu") and not needs_model(scorer)):
+        return "cpu"
+    from heedful.training.world import choose_device
+
+    return str(choose_device(asked.device))
+
+
 def _begin(scorer: str, asked: ScoreConfig) -> Path:
-    """The folder of the books, with what is asked; refused where something else was begun."""
+    """The folder of the books, with what decides the scores; refused where something else was begun."""
     books = asked.out / BOOKS
     request = {
         "scorer": scorer,

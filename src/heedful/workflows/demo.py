@@ -203,7 +203,6 @@ class Demo:
         from heedful.scorers import SCORERS
         from heedful.workflows.demo_pretraining import sample_bodies
         from heedful.workflows.sampling import sample_examples
-        from heedful.workflows.scoring import keep_scores
 
         length = self.size.max_new_tokens
         if name in PRETRAINED:
@@ -220,7 +219,7 @@ class Demo:
                 seed=self.seed,
             )
         for scorer in ("pep8", "parses", "statements"):
-            keep_scores(examples, scorer, SCORERS[scorer].examples(examples))
+            _keep_scores(examples, scorer, SCORERS[scorer].examples(examples))
         file.parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(examples, file)
 
@@ -251,6 +250,13 @@ class Demo:
         self.echo(f"\nWrote {self.out}: report.html (open it in any browser), table.md, table.json, and the models.")
         self.echo(f"Next: heed sample {self.out / 'dpo'} {self.test_file} --samples-per-prompt 4")
         return path
+
+
+def _keep_scores(examples: list[Example], name: str, scores: list[list[float]]) -> None:
+    """Hang the scores on the responses, in `extra` under this name."""
+    for example, row in zip(examples, scores, strict=True):
+        for response, value in zip(example.responses, row, strict=True):
+            response.extra[name] = value
 
 
 def _distinct_prompts(examples: list[Example], count: int, seed: int) -> list[Example]:

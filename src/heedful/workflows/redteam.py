@@ -235,7 +235,7 @@ def _report(
         )
         for metric in ("best", "best_10", "average")
     ]
-    cells = [[f"{c.score:.4g}", f"{c.own_score:.4g}", str(c.born), c.prompt, c.worst] for c in worst[:50]]
+    cells = [[f"{c.score:.4g}", _own(c), str(c.born), c.prompt, c.worst] for c in worst[:50]]
     headers = ["score", "its own", "round", "prompt", "the worst of its samples"]
     sections = [
         Section("Curves", curves.legend(trials) + curves.grid([chart for chart in charts if chart])),
@@ -245,3 +245,7 @@ def _report(
     write_report(config.out / "report.html", f"Red team: {model}", sections)
     echo(f"Wrote {config.out}: {WORST}, {ROUNDS}, report.html; the worst prompt scores {worst[0].score:.4g}.")
     return config.out
+
+
+def _own(candidate: Candidate) -> str:
+    return "–" if candidate.own_score is None else f"{candidate.own_score:.4g}"

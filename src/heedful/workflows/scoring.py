@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from heedful.evaluation import summary
 from heedful.examples import load, write_jsonl
-from heedful.examples.io import check_writable
+from heedful.examples.io import check_writable, write_rows
+from heedful.examples.rows import Row
 from heedful.progress import duration
 from heedful.scorers import Scorer, get, needs_model
 from heedful.scorers.dialogue import dialogue_text, knowledge_of, turns_of
 from heedful.training.world import choose_device
-from heedful.types import Echo, Example, UserError
+from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.sampling import with_progress
 
 AT_ONCE = 256
@@ -38,9 +41,10 @@ def score(
     scorer's name (`pep8`, `cola_fluency:FOLDER`), path/to/file.py:function.  data: anything `heed train data=` takes.
     `Response.reward` becomes the score, larger always better, of several scorers their sum; each stands as it is in
     `Response.extra` under its name, and one for which smaller is better counts negated.
+    A response that some scorer cannot judge is left out, counted, and listed with the reason in `OUT.failed`.
     dry_run: only say what would be scored and how long that takes.  echo: where progress lines go.
 
-    Raises UserError for a mistake in any of them, RunError if a function of the user's returns no numbers.
+    Raises UserError for a mistake in any of them, RunError if a scorer can judge no response at all.
     """
     names = [judges] if isinstance(judges, str) else list(judges)
     if not names:
@@ -54,34 +58,59 @@ def score(
     if dry_run:
         _describe(scorers, examples, out, echo)
         return Path(out)
-    rewards = [[0.0] * len(example.responses) for example in examples]
+    said = []
     for name, scorer in scorers:
-        scores = list(_scores(name, scorer, examples, echo))
-        rewards = [
-            [reward + scorer.reward(value) for reward, value in zip(*rows, strict=True)]
-            for rows in zip(rewards, scores, strict=True)
-        ]
-        keep_scores(examples, scorer.name, scores)
+        said.append(list(_scores(name, scorer, examples, echo)))
         if scorer.note():
             echo(f"{scorer.name}: {scorer.note()}")
-    set_rewards(examples, rewards)
-    write_jsonl(examples, out)
-    _report(scorers, examples, echo)
+    judged, failures = _judged([scorer for _, scorer in scorers], examples, said)
+    _list_failures(failures, Path(f"{out}.failed"), echo)
+    if not any(example.responses for example in judged):
+        raise RunError(f"{data}: not one response could be scored: {failures[0]['reason']}")
+    write_jsonl(judged, out)
+    _report(scorers, judged, echo)
     return Path(out)
 
 
-def set_rewards(examples: list[Example], rewards: list[list[float]]) -> None:
-    """Hang the rewards on the responses."""
-    for example, row in zip(examples, rewards, strict=True):
-        for response, reward in zip(example.responses, row, strict=True):
-            response.reward = reward
+def _judged(
+    scorers: Sequence[Scorer], examples: Sequence[Example], said: Sequence[Sequence[Sequence[float | str]]]
+) -> tuple[list[Example], list[Row]]:
+    """The examples with the scores of their responses, and a row for whatever could not be judged.
+
+    said: by scorer, a score of every response of every example, or why there is none.
+    """
+    judged, failures = [], []
+    for example, *of_example in zip(examples, *said, strict=True):
+        kept = []
+        for k, (response, *values) in enumerate(zip(example.responses, *of_example, strict=True)):
+            found = list(zip(scorers, values, strict=True))
+            where = {"origin": example.origin, "response": k}
+            failures += [{**where, "scorer": s.name, "reason": why} for s, why in found if isinstance(why, str)]
+            scores = [(scorer, value) for scorer, value in found if not isinstance(value, str)]
+            if len(scores) == len(scorers):
+                kept.append(k)
+                response.reward = sum(scorer.reward(value) for scorer, value in scores)
+                response.extra |= {scorer.name: value for scorer, value in scores}
+        if kept or not example.responses:
+            judged.append(_with_responses(example, kept))
+    return judged, failures
 
 
-def keep_scores(examples: list[Example], name: str, scores: list[list[float]]) -> None:
-    """Hang the scores on the responses, in `extra` under this name."""
-    for example, row in zip(examples, scores, strict=True):
-        for response, value in zip(example.responses, row, strict=True):
-            response.extra[name] = value
+def _with_responses(example: Example, kept: list[int]) -> Example:
+    """The example with these of its responses; a verdict for one that is gone is gone too."""
+    better, safer = (kept.index(k) if k in kept else None for k in (example.better, example.safer))
+    return replace(example, responses=[example.responses[k] for k in kept], better=better, safer=safer)
+
+
+def _list_failures(failures: Sequence[Row], path: Path, echo: Echo) -> None:
+    """What could not be judged, in a file beside the scores; none is left there where all could."""
+    path.unlink(missing_ok=True)
+    if not failures:
+        return
+    write_rows(failures, path)
+    for (name, reason), count in Counter((row["scorer"], row["reason"]) for row in failures).most_common():
+        echo(f"{name}: {count:,} not scored: {reason}")
+    echo(f"they are left out, and listed in {path}")
 
 
 def _check_distinct(scorers: Sequence[tuple[str, Scorer]]) -> None:
@@ -94,11 +123,14 @@ def _check_distinct(scorers: Sequence[tuple[str, Scorer]]) -> None:
         found[scorer.name] = name
 
 
-def _scores(name: str, scorer: Scorer, examples: list[Example], echo: Echo) -> Iterator[list[float]]:
-    """Each example's scores; a function is given all examples at once, a model some, with a line on its progress."""
+def _scores(name: str, scorer: Scorer, examples: list[Example], echo: Echo) -> Iterator[list[float | str]]:
+    """Each example's scores, or why there are none.
+
+    A function is given all examples at once, a model some, with a line on its progress.
+    """
     if not needs_model(name):
-        return iter(scorer.examples(examples))
-    parts = (row for i in range(0, len(examples), AT_ONCE) for row in scorer.examples(examples[i : i + AT_ONCE]))
+        return iter(scorer.each(examples))
+    parts = (row for i in range(0, len(examples), AT_ONCE) for row in scorer.each(examples[i : i + AT_ONCE]))
     return with_progress(parts, len(examples), "examples", echo)
 
 
@@ -122,7 +154,7 @@ def _describe(scorers: Sequence[tuple[str, Scorer]], examples: list[Example], ou
     began = time.monotonic()
     for name, scorer in scorers:
         echo(f"{name}: {scorer.about}")
-        scorer.examples(examples[:TRIED_EXAMPLES])
+        scorer.each(examples[:TRIED_EXAMPLES])
     tried = min(TRIED_EXAMPLES, len(examples))
     echo(f"in about {duration((time.monotonic() - began) / tried * len(examples))}, as far as {tried} prompts tell")
     echo(f"into {out}; nothing was written there")

@@ -19,6 +19,9 @@ from heedful.training.context import cache_folder
 from heedful.training.world import choose_device
 from heedful.types import Echo
 
+PIECES, PIECE_CHARACTERS = 64, 120
+"""Most that is kept of what a segment carried: its first pieces, the beginning of each."""
+
 
 def make_watch(config: TrainConfig, echo: Echo = lambda line: None) -> RunWatch | None:
     """The watch that a run's settings ask for; None if they ask for none.
@@ -77,6 +80,7 @@ class RunWatch:
                 "text": segment.text,
                 "score": score,
                 "carried": float(np.mean(segment.scores)) if segment.scores else None,
+                "pieces": [[text[:PIECE_CHARACTERS], carried] for text, carried in segment.pieces[:PIECES]],
             }
             for segment, score in zip(segments, found, strict=True)
         ]
