@@ -92,6 +92,24 @@ def test_a_source_without_examples(tmp_path: Path) -> None:
         load(str(tmp_path / "b.jsonl"))
 
 
+@pytest.mark.parametrize("reader", [None, "text"])
+@pytest.mark.parametrize("bad", [3, None, [], {"a": "b"}, True])
+def test_a_document_that_is_not_text_is_dropped_where_it_stands(
+    tmp_path: Path, bad: object, reader: str | None
+) -> None:
+    good = {"text": "fine"}
+    path = write_rows(tmp_path / "a.jsonl", [{"text": bad}, good, {"text": bad}, good])
+    examples, report = load_with_report(str(path), reader=reader)
+    assert [(example.responses[0].text, example.origin) for example in examples] == [
+        ("fine", f"{path}:2"),
+        ("fine", f"{path}:4"),
+    ]
+    assert report.lines()[1] == f"  dropped 2: a document that is not text (first at {path}:1)"
+    path = write_rows(tmp_path / "b.jsonl", [{"text": bad}, {"text": bad}])
+    with pytest.raises(UserError, match=r"b\.jsonl holds no example: 2 dropped: a document that is not text"):
+        load(str(path), reader=reader)
+
+
 def _with_empty_shards(tmp_path: Path) -> tuple[Path, list[str]]:
     """A folder of five shards, the second and the fourth empty; the files that are."""
     folder = tmp_path / "shards"

@@ -124,6 +124,22 @@ def test_nothing_scored_is_no_success(place):
     assert len((place / "out" / ".score" / "failed.jsonl").read_text().splitlines()) == NUM
 
 
+def test_what_is_no_document_is_told_with_its_row_and_the_rest_is_scored(place):
+    folder = place / "shards"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"text": 3}\n{"text": "one"}\n{"text": null}\n')
+    (folder / "b.jsonl").write_text("")
+    (folder / "c.jsonl").write_text('{"text": "two"}\n')
+    said = []
+    out = annotate_documents("length", asked_of(folder, place / "out"), echo=said.append)
+    assert [row["text"] for row in rows(out)] == ["one", "two"]
+    assert said[:3] == [
+        f"{folder}: 4 rows read as language-modeling, 2 examples",
+        f"  dropped 2: a document that is not text (first at {folder / 'a.jsonl'}:1)",
+        f"  warning: 1 empty, without a row: {folder / 'b.jsonl'}",
+    ]
+
+
 @pytest.mark.slow
 def test_killed_and_continued_nothing_is_lost_or_doubled(place):
     scorer = f"{place / 'own.py'}:fussy"
