@@ -20,6 +20,8 @@ from heedful.examples.shape import Dropped
 from heedful.scorers import get
 from heedful.scorers.documents import Judgement, judge_documents
 from heedful.types import Example, RunError, UserError
+from heedful.workflows import annotate_apart
+from heedful.workflows.annotate_shards import Shard, annotate, judge
 from heedful.workflows.annotating import annotate_documents
 
 NUM = 40
@@ -164,12 +166,53 @@ def test_killed_and_continued_nothing_is_lost_or_doubled(place):
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_again_and_again_ends_in_one_sentence(place, monkeypatch):
+def test_a_document_that_kills_the_scorer_is_listed_and_the_rest_is_scored(place, monkeypatch):
+    scorer = f"{place / 'own.py'}:fussy"
+    whole = rows(annotated(place, "whole", scorer))
     monkeypatch.setenv("FUSSY", "deadly")
-    with pytest.raises(RunError, match="a worker process died 3 times"):
-        annotated(place, "out", f"{place / 'own.py'}:fussy", workers=2)
-    monkeypatch.setenv("FUSSY", "")
-    assert len(rows(annotated(place, "out", f"{place / 'own.py'}:fussy", workers=2))) == NUM - 1
+    out = annotated(place, "out", scorer, workers=2)
+    assert rows(out) == [row for row in whole if row["id"] != "d9"]
+    failed = [json.loads(line) for line in (out / ".score" / "failed.jsonl").read_text().splitlines()]
+    assert [(row["origin"].rpartition(":")[2], row["reason"]) for row in failed] == [
+        ("8", "the scorer raised ValueError: no sevens"),
+        ("10", "the scorer's process died on it"),
+    ]
+    before = parts(out)
+    assert parts(annotated(place, "out", scorer)) == before  # by this very process: it is not asked again
+
+
+class TestApart:
+    """With a process that is none: it dies where `deadly` says."""
+
+    def shard(self, monkeypatch, num: int, deadly: set[int]) -> Shard:
+        def alone(work, *settings):
+            dies = work is judge and any(row["number"] in deadly for row in settings[0])
+            return None if dies else work(*settings)
+
+        monkeypatch.setattr(annotate_apart, "alone", alone)
+        return Shard.of(3, [{"text": "a" * i, "origin": f"a:{i}", "number": i} for i in range(num)])
+
+    @pytest.mark.parametrize("deadly", [set(), {0}, {36}, {1, 2, 3}, {0, 17, 18, 36}, set(range(1, 37))])
+    def test_just_the_deadly_ones_fail(self, monkeypatch, deadly):
+        shard = self.shard(monkeypatch, 37, deadly)
+        done, content = annotate_apart.annotate_apart(shard, "length", "own", "jsonl")
+        assert done.failures == [[f"a:{i}", "the scorer's process died on it"] for i in sorted(deadly)]
+        monkeypatch.undo()
+        whole, lines = annotate(shard, "length", "own", "jsonl")
+        kept = [line for i, line in enumerate(lines.splitlines()) if i not in deadly]
+        assert content.splitlines() == kept
+        assert (done.digest, done.documents, done.characters) == (whole.digest, whole.documents, whole.characters)
+
+    def test_a_scorer_that_dies_of_everything_is_given_up(self, monkeypatch):
+        shard = self.shard(monkeypatch, 37, set(range(37)))
+        with pytest.raises(RunError, match="died on each of 20 documents, the first of them a:0"):
+            annotate_apart.annotate_apart(shard, "length", "own", "jsonl")
+
+    def test_a_scorer_that_dies_as_it_is_loaded_is_told(self, monkeypatch):
+        shard = self.shard(monkeypatch, 2, set())
+        monkeypatch.setattr(annotate_apart, "alone", lambda *work: None)
+        with pytest.raises(RunError, match="in which the scorer length is loaded"):
+            annotate_apart.annotate_apart(shard, "length", "own", "jsonl")
 
 
 @pytest.mark.parametrize(
