@@ -35,6 +35,7 @@ def test_rows_are_examples_and_drops(tmp_path: Path) -> None:
         "taken": 2,
         "dropped": {reason: 2},
         "empty_files": [],
+        "not_scored": 0,
         "note": None,
     }
     assert report.lines() == [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from heedful.config import ScoreConfig
-from heedful.examples import load
+from heedful.examples import load, load_with_report
 from heedful.examples.documents import documents_of
 from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
@@ -98,6 +98,27 @@ def test_a_document_that_fails_is_listed_and_the_rest_is_scored(place):
     [failed] = [json.loads(line) for line in (out / ".score" / "failed.jsonl").read_text().splitlines()]
     assert failed["origin"].endswith("documents.jsonl:8")
     assert failed["reason"] == "the scorer raised ValueError: no sevens"
+
+
+def test_whoever_reads_the_folder_is_told_how_many_could_not_be_scored(place):
+    (place / "picky.py").write_text(
+        "def picky(prompts, responses):\n"
+        "    if any('x=1' not in text for text in responses):\n"
+        "        raise ValueError('no code')\n"
+        "    return [0.5] * len(responses)\n"
+        "picky.lower_is_better = True\n"
+    )
+    out = annotated(place, "out", f"{place / 'picky.py'}:picky")
+    _, report = load_with_report(str(out))
+    # every fifth of 40 is without code: lines 1, 6, 11 …
+    first = "; ".join(
+        f"{place / 'documents.jsonl'}:{line} (the scorer raised ValueError: no code)" for line in (1, 6, 11)
+    )
+    assert report.lines() == [
+        f"{out}: 32 rows read as scored, 32 examples",
+        f"  warning: 8 left out by heed score: {first}; …",
+    ]
+    assert report.to_json()[0]["not_scored"] == 8
 
 
 def test_scorers_without_a_model_start_without_torch(place):

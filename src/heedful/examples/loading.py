@@ -15,14 +15,14 @@ from heedful.examples.readers import READERS, Reader, detect, find, registry
 from heedful.examples.readers.reader import Asked, at, examples_of
 from heedful.examples.rows import OriginRow
 from heedful.examples.shape import Dropped
-from heedful.examples.sources import exists, near_path, open_source, split_of
+from heedful.examples.sources import exists, missing_in, near_path, open_source, split_of
 from heedful.types import Example, UserError
 
 MANY_TIMES = 10
 """Repetitions from which on a proportion was more likely meant as a count."""
 
 NAMED = 3
-"""As many files are named where there may be many."""
+"""As many are named where there may be many."""
 
 
 @dataclass
@@ -42,12 +42,21 @@ class SourceReport:
     """Where each reason was met first."""
     empty_files: list[str] = field(default_factory=list)
     """Files that hold no row."""
+    not_scored: int = 0
+    """Documents that are not there because `heed score` could not score them."""
+    first_not_scored: list[str] = field(default_factory=list)
     note: str | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether it was read, and every file of it holds no row."""
         return not self.rows and bool(self.empty_files)
+
+    def miss(self, document: str) -> None:
+        """Count a document that could not be scored."""
+        self.not_scored += 1
+        if self.not_scored <= NAMED:
+            self.first_not_scored.append(document)
 
     def drop(self, reason: str, origin: str) -> None:
         self.dropped[reason] += 1
@@ -56,7 +65,7 @@ class SourceReport:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `data.json`."""
         counts = {"rows": self.rows, "examples": self.examples, "taken": self.taken, "dropped": dict(self.dropped)}
-        notes = {"empty_files": self.empty_files, "note": self.note}
+        notes = {"empty_files": self.empty_files, "not_scored": self.not_scored, "note": self.note}
         return {"source": self.source, "readers": self.readers, **counts, **notes}
 
     def lines(self) -> list[str]:
@@ -75,6 +84,9 @@ class SourceReport:
         notes = [repeated] if times >= MANY_TIMES else []
         if self.empty_files:
             notes.append(f"warning: {len(self.empty_files):,} empty, without a row: {_some(self.empty_files)}")
+        if self.not_scored:
+            first = "; ".join(self.first_not_scored) + ("; …" if self.not_scored > NAMED else "")
+            notes.append(f"warning: {self.not_scored:,} left out by heed score: {first}")
         return [f"  {note}" for note in [*notes, *([self.note] if self.note else [])]]
 
 
@@ -224,6 +236,8 @@ def _read_all(
     if named is None and not exists(where) and parse_hub_name(where) is None:
         raise UserError(_no_source(where, known))
     chosen = named or (find(default, known) if default else None)
+    for document in missing_in(where):
+        report.miss(document)
     documents = chosen is not None and chosen.name == "text"
     rows, report.note = open_source(where, asked.split, documents=documents, on_empty=report.empty_files.append)
     yield from _convert(rows, chosen, known, report, Asked(split_of(where, asked.split), asked.seed))

@@ -8,6 +8,7 @@ from pathlib import Path
 from heedful.config.suggest import did_you_mean
 from heedful.examples.folders import files_of, is_saved, saved_rows
 from heedful.examples.hub import hub_rows, parse_hub_name
+from heedful.examples.not_scored import not_scored
 from heedful.examples.rows import OriginRow, rows_of
 from heedful.types import UserError
 
@@ -36,6 +37,12 @@ def split_of(where: str, asked: str) -> str:
     path, chosen = _local(where)
     hub = parse_hub_name(where) if path is None else None
     return chosen or (hub.split if hub else None) or asked
+
+
+def missing_in(where: str) -> Iterator[str]:
+    """The documents that are not in `where` because they could not be scored (see `not_scored`)."""
+    path, _ = _local(where)
+    return not_scored(path) if path is not None else iter(())
 
 
 def exists(where: str) -> bool:

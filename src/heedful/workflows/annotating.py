@@ -19,6 +19,7 @@ from heedful.examples import LoadReport
 from heedful.examples.documents import documents_of
 from heedful.examples.io import replacing, unwritable, write_rows
 from heedful.examples.loading import read_mixture
+from heedful.examples.not_scored import BOOKS, FAILED
 from heedful.examples.shape import Dropped
 from heedful.progress import duration
 from heedful.scorers import get
@@ -29,8 +30,7 @@ from heedful.workflows.annotate_shards import Done, Shard, annotate
 from heedful.workflows.begun import begin
 from heedful.workflows.fan_out import TRIES, fan_out
 
-BOOKS = ".score"
-REQUEST, FINISHED, FAILED = "request.json", "shards.jsonl", "failed.jsonl"
+REQUEST, FINISHED = "request.json", "shards.jsonl"
 INTERVAL_S = 5.0
 
 
