@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
-from heedful.examples import load, load_with_report, read
+from heedful.examples import LoadReport, load, load_with_report, read
+from heedful.examples.loading import read_mixture
 from heedful.types import UserError
 from tests.examples.makers import write_rows
 
@@ -31,6 +34,8 @@ def test_rows_are_examples_and_drops(tmp_path: Path) -> None:
         "examples": 2,
         "taken": 2,
         "dropped": {reason: 2},
+        "empty_files": [],
+        "not_scored": 0,
         "note": None,
     }
     assert report.lines() == [
@@ -86,6 +91,69 @@ def test_a_source_without_examples(tmp_path: Path) -> None:
     write_rows(tmp_path / "b.jsonl", [{"messages": [{"role": "user", "content": "a"}]}])
     with pytest.raises(UserError, match=r"holds no example: 1 dropped: a dialogue without an assistant's turn"):
         load(str(tmp_path / "b.jsonl"))
+
+
+@pytest.mark.parametrize("reader", [None, "text"])
+@pytest.mark.parametrize("bad", [3, None, [], {"a": "b"}, True])
+def test_a_document_that_is_not_text_is_dropped_where_it_stands(
+    tmp_path: Path, bad: object, reader: str | None
+) -> None:
+    good = {"text": "fine"}
+    path = write_rows(tmp_path / "a.jsonl", [{"text": bad}, good, {"text": bad}, good])
+    examples, report = load_with_report(str(path), reader=reader)
+    assert [(example.responses[0].text, example.origin) for example in examples] == [
+        ("fine", f"{path}:2"),
+        ("fine", f"{path}:4"),
+    ]
+    assert report.lines()[1] == f"  dropped 2: a document that is not text (first at {path}:1)"
+    path = write_rows(tmp_path / "b.jsonl", [{"text": bad}, {"text": bad}])
+    with pytest.raises(UserError, match=r"b\.jsonl holds no example: 2 dropped: a document that is not text"):
+        load(str(path), reader=reader)
+
+
+def _with_empty_shards(tmp_path: Path) -> tuple[Path, list[str]]:
+    """A folder of five shards, the second and the fourth empty; the files that are."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number in (0, 2, 4):
+        write_rows(folder / f"{number}.jsonl", [{**GOOD, "prompt": f"p{number}"}])
+    (folder / "1.jsonl").write_text("")
+    pyarrow.parquet.write_table(pyarrow.table({"prompt": pyarrow.array([], pyarrow.string())}), folder / "3.parquet")
+    return folder, [str(folder / "1.jsonl"), str(folder / "3.parquet")]
+
+
+def test_an_empty_shard_of_a_folder_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
+    folder, empty = _with_empty_shards(tmp_path)
+    examples, report = load_with_report(str(folder))
+    assert [example.prompt[0].content for example in examples] == ["p0", "p2", "p4"]
+    [source] = report.sources
+    assert source.empty_files == source.to_json()["empty_files"] == empty
+    assert report.lines() == [
+        f"{folder}: 3 rows read as preference, 3 examples",
+        f"  warning: 2 empty, without a row: {', '.join(empty)}",
+    ]
+
+
+@pytest.mark.parametrize("share", ["", ":1/2", ":2/-1"])
+def test_an_empty_shard_of_a_mixture_is_told_and_the_rest_is_read(tmp_path: Path, share: str) -> None:
+    folder, empty = _with_empty_shards(tmp_path)
+    data = [f"{empty[0]}{share}", str(folder / "0.jsonl"), f"{empty[1]}{share}", str(folder / "2.jsonl")]
+    examples, report = load_with_report(data)
+    streamed = LoadReport()
+    assert list(read_mixture(data, report=streamed)) == examples
+    assert [example.prompt[0].content for example in examples] == ["p0", "p2"]
+    for told in (report, streamed):
+        assert [source.empty_files for source in told.sources] == [empty[:1], [], empty[1:], []]
+        assert [source.taken for source in told.sources] == [0, 1, 0, 1]
+
+
+def test_nothing_but_empty_shards_is_refused(tmp_path: Path) -> None:
+    _, empty = _with_empty_shards(tmp_path)
+    for read_all in (load, lambda data: list(read_mixture(data))):
+        with pytest.raises(UserError, match=r"1\.jsonl, .*3\.parquet hold no example; every one is empty"):
+            read_all(empty)
+        with pytest.raises(UserError, match=r"1\.jsonl holds no example; it is empty"):
+            read_all(empty[0])
 
 
 def test_reading_loads_no_torch_and_no_datasets(tmp_path: Path) -> None:

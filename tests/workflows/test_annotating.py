@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from heedful.config import ScoreConfig
-from heedful.examples import load
+from heedful.examples import load, load_with_report
 from heedful.examples.documents import documents_of
 from heedful.examples.loading import read_mixture
 from heedful.examples.shape import Dropped
 from heedful.scorers import get
 from heedful.scorers.documents import Judgement, judge_documents
 from heedful.types import Example, RunError, UserError
-from heedful.workflows import annotate_shards
+from heedful.workflows import annotate_apart, annotate_shards
+from heedful.workflows.annotate_shards import Shard, annotate, judge
 from heedful.workflows.annotating import annotate_documents
 from tests.scorers.tiny import save_classifier
 
@@ -100,6 +101,27 @@ def test_a_document_that_fails_is_listed_and_the_rest_is_scored(place):
     assert failed["reason"] == "the scorer raised ValueError: no sevens"
 
 
+def test_whoever_reads_the_folder_is_told_how_many_could_not_be_scored(place):
+    (place / "picky.py").write_text(
+        "def picky(prompts, responses):\n"
+        "    if any('x=1' not in text for text in responses):\n"
+        "        raise ValueError('no code')\n"
+        "    return [0.5] * len(responses)\n"
+        "picky.lower_is_better = True\n"
+    )
+    out = annotated(place, "out", f"{place / 'picky.py'}:picky")
+    _, report = load_with_report(str(out))
+    # every fifth of 40 is without code: lines 1, 6, 11 …
+    first = "; ".join(
+        f"{place / 'documents.jsonl'}:{line} (the scorer raised ValueError: no code)" for line in (1, 6, 11)
+    )
+    assert report.lines() == [
+        f"{out}: 32 rows read as scored, 32 examples",
+        f"  warning: 8 left out by heed score: {first}; …",
+    ]
+    assert report.to_json()[0]["not_scored"] == 8
+
+
 def test_scorers_without_a_model_start_without_torch(place):
     """It takes longer to load than a thousand documents to score, in every process."""
     code = (
@@ -126,6 +148,22 @@ def test_nothing_scored_is_no_success(place):
     assert len((place / "out" / ".score" / "failed.jsonl").read_text().splitlines()) == NUM
 
 
+def test_what_is_no_document_is_told_with_its_row_and_the_rest_is_scored(place):
+    folder = place / "shards"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"text": 3}\n{"text": "one"}\n{"text": null}\n')
+    (folder / "b.jsonl").write_text("")
+    (folder / "c.jsonl").write_text('{"text": "two"}\n')
+    said = []
+    out = annotate_documents("length", asked_of(folder, place / "out"), echo=said.append)
+    assert [row["text"] for row in rows(out)] == ["one", "two"]
+    assert said[:3] == [
+        f"{folder}: 4 rows read as language-modeling, 2 examples",
+        f"  dropped 2: a document that is not text (first at {folder / 'a.jsonl'}:1)",
+        f"  warning: 1 empty, without a row: {folder / 'b.jsonl'}",
+    ]
+
+
 @pytest.mark.slow
 def test_killed_and_continued_nothing_is_lost_or_doubled(place):
     scorer = f"{place / 'own.py'}:fussy"
@@ -150,12 +188,53 @@ def test_killed_and_continued_nothing_is_lost_or_doubled(place):
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_again_and_again_ends_in_one_sentence(place, monkeypatch):
+def test_a_document_that_kills_the_scorer_is_listed_and_the_rest_is_scored(place, monkeypatch):
+    scorer = f"{place / 'own.py'}:fussy"
+    whole = rows(annotated(place, "whole", scorer))
     monkeypatch.setenv("FUSSY", "deadly")
-    with pytest.raises(RunError, match="a worker process died 3 times"):
-        annotated(place, "out", f"{place / 'own.py'}:fussy", workers=2)
-    monkeypatch.setenv("FUSSY", "")
-    assert len(rows(annotated(place, "out", f"{place / 'own.py'}:fussy", workers=2))) == NUM - 1
+    out = annotated(place, "out", scorer, workers=2)
+    assert rows(out) == [row for row in whole if row["id"] != "d9"]
+    failed = [json.loads(line) for line in (out / ".score" / "failed.jsonl").read_text().splitlines()]
+    assert [(row["origin"].rpartition(":")[2], row["reason"]) for row in failed] == [
+        ("8", "the scorer raised ValueError: no sevens"),
+        ("10", "the scorer's process died on it"),
+    ]
+    before = parts(out)
+    assert parts(annotated(place, "out", scorer)) == before  # by this very process: it is not asked again
+
+
+class TestApart:
+    """With a process that is none: it dies where `deadly` says."""
+
+    def shard(self, monkeypatch, num: int, deadly: set[int]) -> Shard:
+        def alone(work, *settings):
+            dies = work is judge and any(row["number"] in deadly for row in settings[0])
+            return None if dies else work(*settings)
+
+        monkeypatch.setattr(annotate_apart, "alone", alone)
+        return Shard.of(3, [{"text": "a" * i, "origin": f"a:{i}", "number": i} for i in range(num)])
+
+    @pytest.mark.parametrize("deadly", [set(), {0}, {36}, {1, 2, 3}, {0, 17, 18, 36}, set(range(1, 37))])
+    def test_just_the_deadly_ones_fail(self, monkeypatch, deadly):
+        shard = self.shard(monkeypatch, 37, deadly)
+        done, content = annotate_apart.annotate_apart(shard, "length", "own", "jsonl", "cpu")
+        assert done.failures == [[f"a:{i}", "the scorer's process died on it"] for i in sorted(deadly)]
+        monkeypatch.undo()
+        whole, lines = annotate(shard, "length", "own", "jsonl", "cpu")
+        kept = [line for i, line in enumerate(lines.splitlines()) if i not in deadly]
+        assert content.splitlines() == kept
+        assert (done.digest, done.documents, done.characters) == (whole.digest, whole.documents, whole.characters)
+
+    def test_a_scorer_that_dies_of_everything_is_given_up(self, monkeypatch):
+        shard = self.shard(monkeypatch, 37, set(range(37)))
+        with pytest.raises(RunError, match="died on each of 20 documents, the first of them a:0"):
+            annotate_apart.annotate_apart(shard, "length", "own", "jsonl", "cpu")
+
+    def test_a_scorer_that_dies_as_it_is_loaded_is_told(self, monkeypatch):
+        shard = self.shard(monkeypatch, 2, set())
+        monkeypatch.setattr(annotate_apart, "alone", lambda *work: None)
+        with pytest.raises(RunError, match="in which the scorer length is loaded"):
+            annotate_apart.annotate_apart(shard, "length", "own", "jsonl", "cpu")
 
 
 @pytest.mark.parametrize(

@@ -44,3 +44,17 @@ def test_a_pool_that_breaks_again_and_again_is_given_up(monkeypatch):
     monkeypatch.setattr(module, "_pool", lambda workers: Pool(set(range(2, 99))))
     with pytest.raises(RunError, match="died 3 times"):
         list(module.fan_out(lambda piece: piece, iter(range(10)), (), 2, "processes"))
+
+
+def test_a_piece_of_which_workers_die_again_and_again_is_left_to_whoever_asked(monkeypatch):
+    Pool.calls = 0
+    monkeypatch.setattr(module, "_pool", lambda workers: Pool({5, 6, 7, 20}))
+    left = []
+
+    def apart(piece: int, by: int) -> int:
+        left.append(piece)
+        return -piece
+
+    found = module.fan_out(lambda piece, by: piece * by, iter(range(10)), (2,), 2, "processes", apart)
+    assert [abs(one) for one in found] == [one if one in left else 2 * one for one in range(10)]
+    assert len(left) == 1

@@ -21,7 +21,9 @@ class ScoreConfig(Schema):
     data: str = Field(min_length=1, description="documents: file, folder, hub name, source tree, or a mixture of them")
     out: Path = Field(description="folder of the shards; the same command continues it")
     split: Split = Field("own", description="pieces that are scored apart; own: as the scorer cuts them")
-    workers: Annotated[int, Ge(1), Le(MOST_WORKERS)] = Field(1, description="processes that score; one a core")
+    workers: Annotated[int, Ge(1), Le(MOST_WORKERS)] = Field(
+        1, description="processes that score; from 2 on a crash costs one document only"
+    )
     format: Literal["jsonl", "parquet"] = Field("jsonl", description="of the shards")
     engine: Engine = Field("processes", description="ray: over the machines of a Ray cluster")
     shard_characters: Count = Field(1 << 20, description="characters of a shard; of fewer a killed run loses less")

@@ -15,11 +15,14 @@ from heedful.examples.readers import READERS, Reader, detect, find, registry
 from heedful.examples.readers.reader import Asked, at, examples_of
 from heedful.examples.rows import OriginRow
 from heedful.examples.shape import Dropped
-from heedful.examples.sources import exists, near_path, open_source, split_of
+from heedful.examples.sources import exists, missing_in, near_path, open_source, split_of
 from heedful.types import Example, UserError
 
 MANY_TIMES = 10
 """Repetitions from which on a proportion was more likely meant as a count."""
+
+NAMED = 3
+"""As many are named where there may be many."""
 
 
 @dataclass
@@ -37,7 +40,23 @@ class SourceReport:
     dropped: Counter[str] = field(default_factory=Counter)
     first_dropped: dict[str, str] = field(default_factory=dict)
     """Where each reason was met first."""
+    empty_files: list[str] = field(default_factory=list)
+    """Files that hold no row."""
+    not_scored: int = 0
+    """Documents that are not there because `heed score` could not score them."""
+    first_not_scored: list[str] = field(default_factory=list)
     note: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was read, and every file of it holds no row."""
+        return not self.rows and bool(self.empty_files)
+
+    def miss(self, document: str) -> None:
+        """Count a document that could not be scored."""
+        self.not_scored += 1
+        if self.not_scored <= NAMED:
+            self.first_not_scored.append(document)
 
     def drop(self, reason: str, origin: str) -> None:
         self.dropped[reason] += 1
@@ -46,7 +65,8 @@ class SourceReport:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `data.json`."""
         counts = {"rows": self.rows, "examples": self.examples, "taken": self.taken, "dropped": dict(self.dropped)}
-        return {"source": self.source, "readers": self.readers, **counts, "note": self.note}
+        notes = {"empty_files": self.empty_files, "not_scored": self.not_scored, "note": self.note}
+        return {"source": self.source, "readers": self.readers, **counts, **notes}
 
     def lines(self) -> list[str]:
         """The report as lines for a person."""
@@ -62,7 +82,16 @@ class SourceReport:
         times = self.taken // max(self.examples, 1)
         repeated = f"warning: every example stands there {times:,} times; for {times:,} examples write {times}/-1"
         notes = [repeated] if times >= MANY_TIMES else []
+        if self.empty_files:
+            notes.append(f"warning: {len(self.empty_files):,} empty, without a row: {_some(self.empty_files)}")
+        if self.not_scored:
+            first = "; ".join(self.first_not_scored) + ("; …" if self.not_scored > NAMED else "")
+            notes.append(f"warning: {self.not_scored:,} left out by heed score: {first}")
         return [f"  {note}" for note in [*notes, *([self.note] if self.note else [])]]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
 
 
 @dataclass
@@ -70,6 +99,13 @@ class LoadReport:
     """The sources of a mixture, in its order."""
 
     sources: list[SourceReport] = field(default_factory=list)
+
+    def refuse_nothing(self) -> None:
+        """Raise UserError if no source holds a row."""
+        if self.sources and all(source.is_empty for source in self.sources):
+            names = [source.source for source in self.sources]
+            what = "holds no example; it is empty" if len(names) == 1 else "hold no example; every one is empty"
+            raise UserError(f"{_some(names)} {what}.")
 
     def to_json(self) -> list[dict[str, Any]]:
         return [source.to_json() for source in self.sources]
@@ -106,11 +142,14 @@ def load_with_report(
         source = SourceReport(str(item))
         report.sources.append(source)
         own = list(_read_item(item, Asked(split, seed), known, reader, source))
+        if source.is_empty:
+            continue
         if not own:
             raise UserError(f"{item} holds no example{_reasons(source)}.")
         taken = draw(len(own), item, index, seed).tolist()
         source.taken = len(taken)
         examples.extend(own[i] for i in taken)
+    report.refuse_nothing()
     if not examples:
         raise UserError("data: every source of the mixture has the proportion 0; nothing is left.")
     return examples, report
@@ -138,7 +177,8 @@ def read_mixture(
         times: Counter[int] | None = None
         if item.count is not None or item.proportion != 1:
             whole = (one for one in _read_all(item, asked, known, reader, SourceReport("")) if isinstance(one, Example))
-            times = Counter(draw(sum(1 for _ in whole), item, index, seed).tolist())
+            num = sum(1 for _ in whole)
+            times = Counter(draw(num, item, index, seed).tolist() if num else [])
         source = SourceReport(str(item))
         report.sources.append(source)
         place = 0
@@ -150,8 +190,9 @@ def read_mixture(
                 source.taken += 1
                 yield one
             place += 1
-        if not source.examples:
+        if not source.examples and not source.is_empty:
             raise UserError(f"{item} holds no example{_reasons(source)}.")
+    report.refuse_nothing()
 
 
 def read(
@@ -195,7 +236,10 @@ def _read_all(
     if named is None and not exists(where) and parse_hub_name(where) is None:
         raise UserError(_no_source(where, known))
     chosen = named or (find(default, known) if default else None)
-    rows, report.note = open_source(where, asked.split, documents=chosen is not None and chosen.name == "text")
+    for document in missing_in(where):
+        report.miss(document)
+    documents = chosen is not None and chosen.name == "text"
+    rows, report.note = open_source(where, asked.split, documents=documents, on_empty=report.empty_files.append)
     yield from _convert(rows, chosen, known, report, Asked(split_of(where, asked.split), asked.seed))
 
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from heedful.config.suggest import did_you_mean
 from heedful.examples.folders import files_of, is_saved, saved_rows
 from heedful.examples.hub import hub_rows, parse_hub_name
+from heedful.examples.not_scored import not_scored
 from heedful.examples.rows import OriginRow, rows_of
 from heedful.types import UserError
 
 
-def open_source(where: str, split: str, *, documents: bool = False) -> tuple[Iterator[OriginRow], str | None]:
+def open_source(
+    where: str, split: str, *, documents: bool = False, on_empty: Callable[[str], None] = lambda file: None
+) -> tuple[Iterator[OriginRow], str | None]:
     """(rows of `where`, a note if another split than the one asked for is read).
 
     where: a file, a folder or a hub name; `#split` at its end names a split of a folder or a hub data set.
     documents: of a folder, the text files rather than the data files.
+    on_empty: is told of every file without a row when its turn comes.
     Raises UserError for a source that does not exist or cannot be opened.
     """
     path, chosen = _local(where)
     if path is not None:
-        return _open_local(path, chosen or split, documents=documents)
+        return _open_local(path, chosen or split, documents, on_empty)
     hub = parse_hub_name(where)
     if hub is None:
         raise UserError(f"no such file or folder: {where!r}{near_path(where) or '.'}")
@@ -33,6 +37,12 @@ def split_of(where: str, asked: str) -> str:
     path, chosen = _local(where)
     hub = parse_hub_name(where) if path is None else None
     return chosen or (hub.split if hub else None) or asked
+
+
+def missing_in(where: str) -> Iterator[str]:
+    """The documents that are not in `where` because they could not be scored (see `not_scored`)."""
+    path, _ = _local(where)
+    return not_scored(path) if path is not None else iter(())
 
 
 def exists(where: str) -> bool:
@@ -50,13 +60,25 @@ def _local(where: str) -> tuple[Path | None, str | None]:
     return None, None
 
 
-def _open_local(path: Path, split: str, *, documents: bool) -> tuple[Iterator[OriginRow], str | None]:
+def _open_local(
+    path: Path, split: str, documents: bool, on_empty: Callable[[str], None]
+) -> tuple[Iterator[OriginRow], str | None]:
     if path.is_file():
-        return rows_of(path), None
+        return _rows_of([path], on_empty), None
     if is_saved(path) and not documents:
         return saved_rows(path, split)
     files, note = files_of(path, split, documents=documents)
-    return (row for file in files for row in rows_of(file)), note
+    return _rows_of(files, on_empty), note
+
+
+def _rows_of(files: Iterable[Path], on_empty: Callable[[str], None]) -> Iterator[OriginRow]:
+    for file in files:
+        is_empty = True
+        for row in rows_of(file):
+            is_empty = False
+            yield row
+        if is_empty:
+            on_empty(str(file))
 
 
 def near_path(where: str) -> str:

@@ -44,15 +44,31 @@ class Done:
 def annotate(shard: Shard, name: str, split: Split, form: str, device: str) -> tuple[Done, bytes]:
     """Score a shard: what became of it, and its file (`jsonl` or `parquet`).  device: where a model runs."""
     began = time.monotonic()
-    texts = [row["text"] for row in shard.rows]
+    return finish(shard, judge(shard.rows, name, split, device), name, form, began)
+
+
+def judge(rows: Sequence[Row], name: str, split: Split, device: str) -> list[Judgement | str]:
+    """What the scorer says of each document, or why it could not say it."""
+    return judge_documents(_scorer(name, device), [row["text"] for row in rows], split)
+
+
+def load_scorer(name: str, device: str) -> bool:
+    """Load the scorer, as every process does that judges with it."""
+    _scorer(name, device)
+    return True
+
+
+def finish(shard: Shard, judged: Sequence[Judgement | str], name: str, form: str, began: float) -> tuple[Done, bytes]:
+    """What became of a shard whose documents were judged since `began`, and its file."""
     rows, failures = [], []
-    for row, judgement in zip(shard.rows, judge_documents(_scorer(name, device), texts, split), strict=True):
+    for row, judgement in zip(shard.rows, judged, strict=True):
         if isinstance(judgement, Judgement):
             rows.append({**row, "score": judgement.score, "spans": _spans(judgement), "scorer": name})
         else:
             failures.append([row["origin"], judgement])
+    characters = sum(len(row["text"]) for row in shard.rows)
     seconds = round(time.monotonic() - began, 3)
-    done = Done(shard.number, shard.digest, len(texts), sum(map(len, texts)), seconds, failures)
+    done = Done(shard.number, shard.digest, len(shard.rows), characters, seconds, failures)
     return done, _spelled(rows, form)
 
 

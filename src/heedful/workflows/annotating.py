@@ -19,17 +19,18 @@ from heedful.examples import LoadReport
 from heedful.examples.documents import documents_of
 from heedful.examples.io import replacing, unwritable, write_rows
 from heedful.examples.loading import read_mixture
+from heedful.examples.not_scored import BOOKS, FAILED
 from heedful.examples.shape import Dropped
 from heedful.progress import duration
 from heedful.scorers import get, needs_model
 from heedful.scorers.identity import identity_of
 from heedful.types import Echo, Example, RunError, UserError
+from heedful.workflows.annotate_apart import annotate_apart
 from heedful.workflows.annotate_shards import Done, Shard, annotate
 from heedful.workflows.begun import begin
-from heedful.workflows.fan_out import fan_out
+from heedful.workflows.fan_out import TRIES, fan_out
 
-BOOKS = ".score"
-REQUEST, FINISHED, FAILED = "request.json", "shards.jsonl", "failed.jsonl"
+REQUEST, FINISHED = "request.json", "shards.jsonl"
 INTERVAL_S = 5.0
 
 
@@ -52,9 +53,10 @@ class Progress:
 def annotate_documents(scorer: str, asked: ScoreConfig, *, dry_run: bool = False, echo: Echo = print) -> Path:
     """Score every document of the data and write them, in their order, into shards; continue what was begun.
 
-    A document that the scorer cannot judge goes to `.score/failed.jsonl` with the reason; nothing else is lost.
+    A document that the scorer cannot judge goes to `.score/failed.jsonl` with the reason; nothing else is lost.  With
+    two workers or more that holds of one on which the scorer's process dies too.
     Raises UserError for a mistake in what is asked, a device that is not here, and a folder in which something else was
-    begun; RunError if worker processes die of the same shard again and again.
+    begun; RunError if the scorer's process dies whatever it is given.
     """
     _check(asked)
     device = _device(scorer, asked)
@@ -84,9 +86,14 @@ def annotate_documents(scorer: str, asked: ScoreConfig, *, dry_run: bool = False
                 continue
             yield shard
 
+    def apart(shard: Shard, *settings: Any) -> tuple[Done, bytes]:
+        first, last = (shard.rows[end]["origin"] for end in (0, -1))
+        echo(f"worker processes died {TRIES} times: searching {first} to {last} for the document that kills them")
+        return annotate_apart(shard, *settings)
+
     settings = (scorer, asked.split, asked.format, device)
     try:
-        for done, content in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine):
+        for done, content in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine, apart):
             with replacing(_part(asked, done.number)) as aside:
                 aside.write_bytes(content)
             with (books / FINISHED).open("a", encoding="utf-8") as file:

@@ -1,6 +1,7 @@
 """Work handed out piece by piece to processes of this machine, or to machines of a Ray cluster, results in order.
 
-A worker that dies costs its piece another try; no more pieces are in flight than workers can soon take.
+A worker that dies costs its piece another try, and after `TRIES` the piece is left to whoever asked; no more pieces are
+in flight than workers can soon take.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from heedful.config.score import Engine
 from heedful.types import RunError, UserError
@@ -28,50 +29,75 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
+def give_up(*piece_and_settings: Any) -> NoReturn:
+    """Raise RunError: workers died of the same piece again and again."""
+    raise RunError(
+        f"a worker process died {TRIES} times at the same place, for want of memory perhaps; what was "
+        "finished is kept, and the same command with fewer workers goes on."
+    )
+
+
 def fan_out(
-    work: Callable[..., Result], pieces: Iterable[Piece], settings: Sequence[Any], workers: int, engine: Engine
+    work: Callable[..., Result],
+    pieces: Iterable[Piece],
+    settings: Sequence[Any],
+    workers: int,
+    engine: Engine,
+    apart: Callable[..., Result] = give_up,
 ) -> Iterator[Result]:
     """work(piece, *settings) of every piece, in their order.
 
-    With one worker all is done in this process.  Raises RunError if workers die of the same piece again and again,
-    UserError if Ray is asked for and not installed.
+    With one worker all is done in this process.  apart: is asked in its stead about a piece during which worker
+    processes died again and again.  Raises RunError if those of Ray do, UserError if Ray is asked for and not
+    installed.
     """
     if engine == "ray":
         return _by_ray(work, pieces, settings, workers)
     if workers == 1:
         return (work(piece, *settings) for piece in pieces)
-    return _by_processes(work, pieces, settings, workers)
+    return _by_processes(work, pieces, settings, workers, apart)
+
+
+def alone(work: Callable[..., Result], *settings: Any) -> Result | None:
+    """work(*settings) in a process of its own; None if that process died."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(work, *settings).result()
+        except BrokenProcessPool:
+            return None
 
 
 def _by_processes(
-    work: Callable[..., Result], pieces: Iterable[Piece], settings: Sequence[Any], workers: int
+    work: Callable[..., Result],
+    pieces: Iterable[Piece],
+    settings: Sequence[Any],
+    workers: int,
+    apart: Callable[..., Result],
 ) -> Iterator[Result]:
     source, taken = iter(pieces), deque[Piece]()  # without a result so far
     flying = deque[Future[Result]]()  # of the first of them
     pool, tries = _pool(workers), 0
     try:
         while True:
-            try:
-                while len(taken) < AHEAD * workers and (piece := next(source, None)) is not None:
-                    taken.append(piece)
-                for piece in list(taken)[len(flying) :]:
-                    flying.append(pool.submit(work, piece, *settings))
-                if not taken:
-                    return
-                result = flying[0].result()
-            except BrokenProcessPool:
-                tries += 1
-                if tries == TRIES:
-                    raise RunError(
-                        f"a worker process died {TRIES} times at the same place, for want of memory perhaps; what was "
-                        "finished is kept, and the same command with fewer workers goes on."
-                    ) from None
-                pool.shutdown(cancel_futures=True)
-                pool = _pool(workers)
-                flying.clear()
-                continue
+            if tries == TRIES:
+                result = apart(taken[0], *settings)
+            else:
+                try:
+                    while len(taken) < AHEAD * workers and (piece := next(source, None)) is not None:
+                        taken.append(piece)
+                    for piece in list(taken)[len(flying) :]:
+                        flying.append(pool.submit(work, piece, *settings))
+                    if not taken:
+                        return
+                    result = flying[0].result()
+                except BrokenProcessPool:
+                    tries += 1
+                    pool.shutdown(cancel_futures=True)
+                    pool = _pool(workers)  # whose processes start with the first piece
+                    flying.clear()
+                    continue
+                flying.popleft()
             taken.popleft()
-            flying.popleft()
             tries = 0
             yield result
     finally:

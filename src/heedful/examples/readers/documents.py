@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from heedful.examples.conversation import RowError, SkipRow
-from heedful.examples.readers.reader import Reader, cell
+from heedful.examples.conversation import SkipRow
+from heedful.examples.readers.reader import NO_TEXT, Reader, cell
 from heedful.examples.rows import Row
 from heedful.types import TEXT, Example, Message, Response
 
@@ -15,7 +15,7 @@ def _declines(row: Row) -> str | None:
 def _document(row: Row) -> Example:
     raw = cell(row, "text")
     if not isinstance(raw, bytes | str):
-        raise RowError("column 'text' must be a text")
+        raise SkipRow(NO_TEXT)
     try:
         content = raw if isinstance(raw, str) else raw.decode("utf-8-sig")
     except UnicodeDecodeError:

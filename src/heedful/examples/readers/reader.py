@@ -13,6 +13,9 @@ from heedful.examples.rows import OriginRow, Row
 from heedful.examples.shape import Dropped
 from heedful.types import Example, UserError
 
+NO_TEXT = "a document that is not text"
+"""Why a document is left out, in the words of every reader of documents."""
+
 
 @dataclass(frozen=True)
 class Asked:

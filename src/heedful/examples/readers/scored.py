@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from heedful.examples.conversation import SkipRow
-from heedful.examples.readers.reader import Reader, items, lacks, name, number, others
+from heedful.examples.readers.reader import NO_TEXT, Reader, items, lacks, name, number, others
 from heedful.examples.rows import Row
 from heedful.types import TEXT, Example, Message, Response, Span
 
 NO_NUMBER = "a score that is not a number"
-NO_TEXT = "a document that is not text"
 
 
 def _declines(row: Row) -> str | None:

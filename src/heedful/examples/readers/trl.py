@@ -16,7 +16,7 @@ from heedful.examples.conversation import (
     split_texts,
     to_messages,
 )
-from heedful.examples.readers.reader import Reader, cell, flag, lacks, name, number, others
+from heedful.examples.readers.reader import NO_TEXT, Reader, cell, flag, lacks, name, number, others
 from heedful.examples.rows import Row
 from heedful.types import TEXT, Example, Message, Response
 
@@ -48,14 +48,20 @@ DIALOGUE_COLUMNS = ("messages", "conversations")
 
 
 def _modelling_declines(row: Row) -> str | None:
+    """A row that may be a document is read, though its text is none: others of its file are not to be lost."""
     if isinstance(row.get("text"), str) or any(is_conversation(row.get(column)) for column in DIALOGUE_COLUMNS):
+        return None
+    if "text" in row and not any(column in row for column in ("prompt", *DIALOGUE_COLUMNS)):
         return None
     return "no text in a column 'text' and no turns in 'messages' or 'conversations'"
 
 
 def _modelling(row: Row) -> Example:
     column = next((column for column in DIALOGUE_COLUMNS if column in row), "text")
-    messages = to_messages(cell(row, column), column)
+    value = cell(row, column)
+    if column == "text" and not (isinstance(value, str) or is_conversation(value)):
+        raise SkipRow(NO_TEXT)
+    messages = to_messages(value, column)
     if column == "text":
         return _example(row, [], [Response(messages)], (column,))
     first = next((index for index, message in enumerate(messages) if message.role == "assistant"), None)
