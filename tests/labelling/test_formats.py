@@ -240,6 +240,24 @@ FULL_ANSWER = {
 }
 
 
+def whole(db: Database, slug: str) -> list[dict]:
+    """All that other tools can hold of a project's items."""
+    with db.read() as connection:
+        found = projects.get_project(connection, slug)
+        listed = gather(connection, found, kinds=("normal", "gold"), times=True, beside=True)
+    return [
+        {
+            "item": [one.external_id, one.kind, one.prompt, one.meta, one.group],
+            "responses": [(r.key, r.content, r.source) for r in one.responses],
+            "answers": [(a.labeller, a.value) for a in one.answers],
+            "skips": list(one.beside.skips),
+            "gold": (one.beside.gold, one.beside.explanation),
+            "suggestions": list(one.beside.suggestions),
+        }
+        for one in listed
+    ]
+
+
 class TestThereAndBackAgain:
     @pytest.mark.parametrize("form", ["argilla", "label-studio"])
     def test_answers_survive_other_tools(self, sqlite, tmp_path, form):
@@ -256,13 +274,69 @@ class TestThereAndBackAgain:
             read = importing.kept(importing.read_items(str(tmp_path / "file.jsonl"), form), refused)
             added = items.add_items(connection, "q", read)
             assert (added.added, added.answers, added.refused, refused) == (2, 3, [], [])
-            before, after = (gather(connection, projects.get_project(connection, slug)) for slug in "pq")
-        for one, other in zip(before, after, strict=True):
-            assert (one.prompt, [r.content for r in one.responses]) == (
-                other.prompt,
-                [r.content for r in other.responses],
-            )
-            assert [(a.labeller, a.value) for a in one.answers] == [(a.labeller, a.value) for a in other.answers]
+        before, after = (whole(sqlite, slug) for slug in "pq")
+        assert before == after
+        assert [one["skips"] for one in before] == [[], [("ann", "unclear", "")]]
+
+    def test_label_studio_holds_skips_and_gold(self, sqlite, tmp_path):
+        """Of an item that is known, and one that nobody answered."""
+        known = pair(9, gold=FULL_ANSWER, explanation="It is longer.", meta={"k": {"deep": [1]}})
+        make_project(sqlite, new_items=[known, pair(0)], questions=EVERYTHING, gold_rate=1.0)
+        ann = person(sqlite, "ann", member="annotator")
+        task = work.claim(sqlite, ann, "p")
+        work.submit(sqlite, ann, task.slot, task.lease_token, "k", FULL_ANSWER)
+        bob = person(sqlite, "bob", member="annotator")
+        task = work.claim(sqlite, bob, "p")
+        work.skip_task(sqlite, bob, task.slot, task.lease_token, "language", "I do not read it.")
+        task = work.claim(sqlite, ann, "p")
+        work.skip_task(sqlite, ann, task.slot, task.lease_token, "unclear")
+        done = exported(sqlite, "label-studio", include=("gold",))
+        kinds = [
+            [(one["was_cancelled"], one["ground_truth"], bool(one["result"])) for one in row["annotations"]]
+            for row in done.rows
+        ]
+        answer, skipped, golden = (False, False, True), (True, False, False), (False, True, True)
+        assert kinds == [[answer, skipped, golden], [skipped]]
+        (tmp_path / "file.jsonl").write_bytes(b"".join(done.lines))
+        make_project(sqlite, new_items=[], questions=EVERYTHING, slug="q", state="draft")
+        with sqlite.write() as connection:
+            read = importing.read_items(str(tmp_path / "file.jsonl"), "label-studio")
+            items.add_items(connection, "q", importing.kept(read, []))
+        before, after = (whole(sqlite, slug) for slug in "pq")
+        assert before == after
+        assert before[0]["gold"] == (FULL_ANSWER, "It is longer.")
+        assert before[0]["skips"] == [("bob", "language", "I do not read it.")]
+
+    def test_suggestions_survive_argilla(self, sqlite, tmp_path):
+        """What answers questions that are asked; the rest is no suggestion there."""
+        said = {name: FULL_ANSWER[name] for name in ("ranking", "rating", "thumbs", "safety", "safer")}
+        small = {"preference": {"winner": "r0"}}
+        first = pair(0, suggestions={"model": {**said, **small}}, scores={"model": 0.75})
+        other = pair(1, suggestions={"data": {"preference": {"winner": None, "outcome": "tie"}}})
+        wrong = {"preference": {"winner": "r7"}, "ranking": {"ranks": 3}, "scores": {"r0": 1.0}, "rationale": 7}
+        make_project(sqlite, new_items=[first, other, pair(2, suggestions={"m": wrong})], questions=EVERYTHING)
+        answered(sqlite, "ann", [FULL_ANSWER] * 3)
+        done = exported(sqlite, "argilla")
+        assert done.rows[0]["suggestions"]["preference"] == {"value": "r0", "score": 0.75, "agent": "model"}
+        assert len(done.rows[0]["suggestions"]) == 12
+        assert done.rows[2]["suggestions"] == {}
+        (tmp_path / "file.jsonl").write_bytes(b"".join(done.lines))
+        make_project(sqlite, new_items=[], questions=EVERYTHING, slug="q", state="draft")
+        with sqlite.write() as connection:
+            read = importing.read_items(str(tmp_path / "file.jsonl"), "argilla")
+            items.add_items(connection, "q", importing.kept(read, []))
+        before, after = (whole(sqlite, slug) for slug in "pq")
+        assert before[:2] == after[:2]
+        assert before[0]["suggestions"] == [("model", {**said, **small}, 0.75)]
+
+    def test_of_two_suggestions_argilla_gets_the_newest(self, sqlite):
+        make_project(sqlite, new_items=[pair(0, suggestions={"old": better("r0")})])
+        again = pair(0, suggestions={"new": better("r1")})
+        with sqlite.write() as connection:
+            items.add_items(connection, "p", [again], on_conflict="update")
+        answered(sqlite, "ann", [better("r0")])
+        [row] = exported(sqlite, "argilla").rows
+        assert row["suggestions"] == {"preference": {"value": "r1", "score": None, "agent": "new"}}
 
     def test_label_studios_configuration_is_that_of_the_tasks(self, sqlite):
         """Every result comes from a control of the configuration, and every text that it shows is in the task."""
@@ -420,10 +494,12 @@ class TestImports:
         old = {"prompt": "q", "response-1": "x", "response-2": "y", "metadata": "{\"k\": 1}", "external_id": "e",
                "choice": [{"user_id": "u", "value": "response-2", "status": "submitted"},
                           {"user_id": "v", "value": None, "status": "discarded"}],
-               "choice-suggestion": "response-1"}  # fmt: skip
+               "choice-suggestion": "response-1",
+               "choice-suggestion-metadata": {"type": "model", "score": 0.5, "agent": "gpt"}}  # fmt: skip
         new = {"id": "n", "prompt": "q", "r0": "x", "r1": "y", "status": "completed",
                "preference.responses": ["tie"], "preference.responses.users": ["U"],
-               "preference.responses.status": ["submitted"]}  # fmt: skip
+               "preference.responses.status": ["submitted"], "preference.suggestion": "r1",
+               "preference.suggestion.score": None, "preference.suggestion.agent": None}  # fmt: skip
         read = []
         for number, row in enumerate((old, new)):
             (tmp_path / f"{number}.jsonl").write_text(json.dumps(row) + "\n")
@@ -434,6 +510,8 @@ class TestImports:
             ("v", None),
         ]
         assert (first.external_id, first.meta, len(first.responses)) == ("e", {"k": 1}, 2)
+        assert (first.suggestions, first.scores) == ({"gpt": {"preference": {"winner": "r0"}}}, {"gpt": 0.5})
+        assert (second.suggestions, second.scores) == ({"argilla": {"preference": {"winner": "r1"}}}, {})
         assert second.answers[0].value == {"preference": {"winner": None, "outcome": "tie"}}
 
     def test_labels_as_a_frame(self, sqlite):
