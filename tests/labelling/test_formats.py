@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from heedful.examples.readers.own import example_of
 from heedful.examples.shape import Dropped
 from heedful.labelling import agreement_tables, importing, items, projects, quality, versions, work
 from heedful.labelling.consensus import decide, gather
@@ -17,13 +18,14 @@ from heedful.labelling.events import CLI
 from heedful.labelling.export_files import write
 from heedful.labelling.exporting import Asked, export
 from heedful.labelling.formats import native
+from heedful.labelling.formats.examples import from_example
 from heedful.labelling.formats.training import Shape
 from heedful.labelling.frames import from_frame, to_pandas
 from heedful.labelling.hub_folder import write_hub_folder
 from heedful.labelling.importing import Columns
 from heedful.labelling.new_items import NewItem, NewResponse
 from heedful.labelling.projects import questions_of
-from heedful.types import Message, UserError
+from heedful.types import Example, Message, Response, Span, UserError
 from tests.labelling.conftest import answered, better, make_project, pair, person
 
 SAFE = {"is_safe": True, "harms": [], "severity": 0}
@@ -525,6 +527,66 @@ class TestImports:
             ["i0", "ann", 0], ["i0", "bob", 0], ["i1", "ann", 1], ["i1", "bob", 0],
         ]  # fmt: skip
         assert frame["decided"].isna().tolist() == [False, False, True, True]
+
+
+def full_example() -> Example:
+    """With every field that an Example has."""
+    turns = [Message("assistant", "a"), Message("user", "and?"), Message("assistant", "b")]
+    turns[0].trained = False
+    first = Response(turns, 1.5, 0.25, True, True, [], 0, 1, 2.0, [Span(0, 1, 0.5)], "m1", {"finished": True})
+    second = Response([Message("assistant", "c")], -0.5, 3.0, False, False, ["Drugs"], 2, 2, 1.0, [], "m2", {"k": [1]})
+    asked = [Message("system", "s"), Message("user", "q")]
+    return Example(asked, [first, second], 0, 0, 3.0, 0.5, "x", "some data", extra={"note": {"deep": 1}})
+
+
+class TestOurOwnExamples:
+    def back(self, db, questions: dict, answer: dict) -> Example:
+        """The Example, judged once and taken out again."""
+        make_project(db, new_items=[from_example(full_example())], questions=questions)
+        answered(db, "ann", [answer])
+        [row] = exported(db, "heedful").rows
+        return example_of(row)
+
+    def test_what_nobody_is_asked_survives(self, sqlite):
+        found = self.back(sqlite, {"rationale": {}}, {"rationale": "why not"})
+        assert set(found.extra.pop("labelling")) == {"item", "group", "n", "method"}
+        assert found == full_example()
+
+    def test_what_people_decided_stands(self, sqlite):
+        """The data preferred the other one: its strength and ranks are beside, where no trainer reads them."""
+        found, data = self.back(sqlite, {"preference": {}}, better("r1")), full_example()
+        of_responses = [{"desirable": True, "rank": 1}, {"desirable": False, "rank": 2}]
+        beside = {"better": 0, "strength": 3.0, "margin": 0.5, "responses": of_responses}
+        assert found.extra.pop("labelling")["data"] == beside
+        data.better, data.strength, data.margin = 1, None, None
+        for one in data.responses:
+            one.rank = one.desirable = None
+        assert found == data
+
+    def test_people_who_agree_keep_the_strength(self, sqlite):
+        found = self.back(sqlite, {"preference": {}}, better("r0"))
+        assert (found.better, found.strength, found.margin) == (0, 3.0, 0.5)
+
+    def test_a_tie_is_not_filled_up(self, sqlite):
+        said = {"thumbs": {"r0": False, "r1": True}, **better(None)}
+        found = self.back(sqlite, {"preference": {}, "thumbs": {}}, said)
+        assert (found.better, found.strength, found.extra["outcome"]) == (None, None, "tie")
+        assert [one.desirable for one in found.responses] == [False, True]
+        assert [one.safe for one in found.responses] == [True, False]
+        assert found.extra["labelling"]["data"]["responses"] == [
+            {"desirable": True, "rank": 1}, {"desirable": False, "rank": 2},
+        ]  # fmt: skip
+
+    def test_labels_that_fit_an_answer_are_suggestions(self):
+        assert from_example(full_example()).suggestions == {
+            "data": {
+                "preference": {"winner": "r0"},
+                "safer": {"winner": "r0"},
+                "ranking": {"ranks": {"r0": 1, "r1": 2}},
+                "thumbs": {"r0": True, "r1": False},
+                "safety": {"r0": SAFE, "r1": UNSAFE},
+            }
+        }
 
 
 class TestForTheHub:

@@ -20,7 +20,8 @@ from heedful.labelling.agreement_tables import agreement_table
 from heedful.labelling.consensus import AGGREGATES, MAJORITY, Aggregate, Decided, Gathered, decide, gather
 from heedful.labelling.database import many_rows
 from heedful.labelling.formats import argilla, label_studio, native
-from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, to_example, unpaired
+from heedful.labelling.formats.examples import to_example
+from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, unpaired
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.questions import HARMS
 from heedful.labelling.tables import item
@@ -204,7 +205,7 @@ def _made(
 ) -> Iterator[tuple[Decided, list[Row]]]:
     if asked.format == "heedful":
         for one in kept:
-            yield one, [row_of(to_example(one))]
+            yield one, [row_of(to_example(one, found.questions))]
         return
     make: dict[str, Callable[[Decided, Shape], list[Row] | str]]
     make = {"trl": preference, "kto": unpaired, "safe-rlhf": partial(safe_rlhf, harms=_harms(found, kept))}
