@@ -108,6 +108,33 @@ def test_there_and_back_again(sqlite, stub, capsys):
     assert values(sqlite, "again") == mine  # tied ranks among them
 
 
+def test_skips_and_suggestions_go_and_come(sqlite, stub):
+    """Skips as discarded responses, with their reason; a tied ranking stays tied."""
+    one, other = items()
+    model = {name: said(tied=True)[name] for name in ("ranking", "preference", "rating", "safety", "safer")}
+    one.suggestions, one.scores = {"m": model}, {"m": 0.25}
+    make_project(sqlite, questions=EVERYTHING, new_items=[one, other], overlap=2)
+    answered(sqlite, "ann", [said(tied=False), None])
+    answered(sqlite, "bob", [None, said(tied=True)])
+    answered(sqlite, "stranger", [None])
+    assert label(sqlite, "push", "p", "mine", "--workspace", "team") == 0
+    [there] = stub.datasets.values()
+    states = [sorted(response["status"] for response in record["responses"]) for record in there["records"]]
+    assert states == [["discarded", "submitted"]] * 2
+    empty(sqlite, "again", EVERYTHING)
+    assert label(sqlite, "pull", "again", "mine") == 0
+    before, after = (beside(sqlite, slug) for slug in ("p", "again"))
+    assert [skip.labeller for skip in before["i0"].skips] == ["bob", "stranger"]
+    assert before["i0"]._replace(skips=before["i0"].skips[:1]) == after["i0"]
+    assert before["i1"] == after["i1"]
+    assert after["i0"].suggestions == (("m", model, 0.25),)
+
+
+def beside(db, slug: str) -> dict:
+    with db.read() as connection:
+        return {one.external_id: one.beside for one in gather(connection, get_project(connection, slug), beside=True)}
+
+
 def test_pages_discarded_answers_and_unseen_users(sqlite, stub, capsys):
     stub.owner = False
     text = [{"name": name, "settings": {"type": "text"}} for name in ("instruction", "response_a", "response_b")]

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from heedful.examples.readers.own import example_of
 from heedful.examples.shape import Dropped
 from heedful.labelling import agreement_tables, importing, items, projects, quality, versions, work
 from heedful.labelling.consensus import decide, gather
@@ -17,13 +18,14 @@ from heedful.labelling.events import CLI
 from heedful.labelling.export_files import write
 from heedful.labelling.exporting import Asked, export
 from heedful.labelling.formats import native
+from heedful.labelling.formats.examples import from_example
 from heedful.labelling.formats.training import Shape
 from heedful.labelling.frames import from_frame, to_pandas
 from heedful.labelling.hub_folder import write_hub_folder
 from heedful.labelling.importing import Columns
 from heedful.labelling.new_items import NewItem, NewResponse
 from heedful.labelling.projects import questions_of
-from heedful.types import Message, UserError
+from heedful.types import Example, Message, Response, Span, UserError
 from tests.labelling.conftest import answered, better, make_project, pair, person
 
 SAFE = {"is_safe": True, "harms": [], "severity": 0}
@@ -240,6 +242,24 @@ FULL_ANSWER = {
 }
 
 
+def whole(db: Database, slug: str) -> list[dict]:
+    """All that other tools can hold of a project's items."""
+    with db.read() as connection:
+        found = projects.get_project(connection, slug)
+        listed = gather(connection, found, kinds=("normal", "gold"), times=True, beside=True)
+    return [
+        {
+            "item": [one.external_id, one.kind, one.prompt, one.meta, one.group],
+            "responses": [(r.key, r.content, r.source) for r in one.responses],
+            "answers": [(a.labeller, a.value) for a in one.answers],
+            "skips": list(one.beside.skips),
+            "gold": (one.beside.gold, one.beside.explanation),
+            "suggestions": list(one.beside.suggestions),
+        }
+        for one in listed
+    ]
+
+
 class TestThereAndBackAgain:
     @pytest.mark.parametrize("form", ["argilla", "label-studio"])
     def test_answers_survive_other_tools(self, sqlite, tmp_path, form):
@@ -256,13 +276,69 @@ class TestThereAndBackAgain:
             read = importing.kept(importing.read_items(str(tmp_path / "file.jsonl"), form), refused)
             added = items.add_items(connection, "q", read)
             assert (added.added, added.answers, added.refused, refused) == (2, 3, [], [])
-            before, after = (gather(connection, projects.get_project(connection, slug)) for slug in "pq")
-        for one, other in zip(before, after, strict=True):
-            assert (one.prompt, [r.content for r in one.responses]) == (
-                other.prompt,
-                [r.content for r in other.responses],
-            )
-            assert [(a.labeller, a.value) for a in one.answers] == [(a.labeller, a.value) for a in other.answers]
+        before, after = (whole(sqlite, slug) for slug in "pq")
+        assert before == after
+        assert [one["skips"] for one in before] == [[], [("ann", "unclear", "")]]
+
+    def test_label_studio_holds_skips_and_gold(self, sqlite, tmp_path):
+        """Of an item that is known, and one that nobody answered."""
+        known = pair(9, gold=FULL_ANSWER, explanation="It is longer.", meta={"k": {"deep": [1]}})
+        make_project(sqlite, new_items=[known, pair(0)], questions=EVERYTHING, gold_rate=1.0)
+        ann = person(sqlite, "ann", member="annotator")
+        task = work.claim(sqlite, ann, "p")
+        work.submit(sqlite, ann, task.slot, task.lease_token, "k", FULL_ANSWER)
+        bob = person(sqlite, "bob", member="annotator")
+        task = work.claim(sqlite, bob, "p")
+        work.skip_task(sqlite, bob, task.slot, task.lease_token, "language", "I do not read it.")
+        task = work.claim(sqlite, ann, "p")
+        work.skip_task(sqlite, ann, task.slot, task.lease_token, "unclear")
+        done = exported(sqlite, "label-studio", include=("gold",))
+        kinds = [
+            [(one["was_cancelled"], one["ground_truth"], bool(one["result"])) for one in row["annotations"]]
+            for row in done.rows
+        ]
+        answer, skipped, golden = (False, False, True), (True, False, False), (False, True, True)
+        assert kinds == [[answer, skipped, golden], [skipped]]
+        (tmp_path / "file.jsonl").write_bytes(b"".join(done.lines))
+        make_project(sqlite, new_items=[], questions=EVERYTHING, slug="q", state="draft")
+        with sqlite.write() as connection:
+            read = importing.read_items(str(tmp_path / "file.jsonl"), "label-studio")
+            items.add_items(connection, "q", importing.kept(read, []))
+        before, after = (whole(sqlite, slug) for slug in "pq")
+        assert before == after
+        assert before[0]["gold"] == (FULL_ANSWER, "It is longer.")
+        assert before[0]["skips"] == [("bob", "language", "I do not read it.")]
+
+    def test_suggestions_survive_argilla(self, sqlite, tmp_path):
+        """What answers questions that are asked; the rest is no suggestion there."""
+        said = {name: FULL_ANSWER[name] for name in ("ranking", "rating", "thumbs", "safety", "safer")}
+        small = {"preference": {"winner": "r0"}}
+        first = pair(0, suggestions={"model": {**said, **small}}, scores={"model": 0.75})
+        other = pair(1, suggestions={"data": {"preference": {"winner": None, "outcome": "tie"}}})
+        wrong = {"preference": {"winner": "r7"}, "ranking": {"ranks": 3}, "scores": {"r0": 1.0}, "rationale": 7}
+        make_project(sqlite, new_items=[first, other, pair(2, suggestions={"m": wrong})], questions=EVERYTHING)
+        answered(sqlite, "ann", [FULL_ANSWER] * 3)
+        done = exported(sqlite, "argilla")
+        assert done.rows[0]["suggestions"]["preference"] == {"value": "r0", "score": 0.75, "agent": "model"}
+        assert len(done.rows[0]["suggestions"]) == 12
+        assert done.rows[2]["suggestions"] == {}
+        (tmp_path / "file.jsonl").write_bytes(b"".join(done.lines))
+        make_project(sqlite, new_items=[], questions=EVERYTHING, slug="q", state="draft")
+        with sqlite.write() as connection:
+            read = importing.read_items(str(tmp_path / "file.jsonl"), "argilla")
+            items.add_items(connection, "q", importing.kept(read, []))
+        before, after = (whole(sqlite, slug) for slug in "pq")
+        assert before[:2] == after[:2]
+        assert before[0]["suggestions"] == [("model", {**said, **small}, 0.75)]
+
+    def test_of_two_suggestions_argilla_gets_the_newest(self, sqlite):
+        make_project(sqlite, new_items=[pair(0, suggestions={"old": better("r0")})])
+        again = pair(0, suggestions={"new": better("r1")})
+        with sqlite.write() as connection:
+            items.add_items(connection, "p", [again], on_conflict="update")
+        answered(sqlite, "ann", [better("r0")])
+        [row] = exported(sqlite, "argilla").rows
+        assert row["suggestions"] == {"preference": {"value": "r1", "score": None, "agent": "new"}}
 
     def test_label_studios_configuration_is_that_of_the_tasks(self, sqlite):
         """Every result comes from a control of the configuration, and every text that it shows is in the task."""
@@ -420,10 +496,12 @@ class TestImports:
         old = {"prompt": "q", "response-1": "x", "response-2": "y", "metadata": "{\"k\": 1}", "external_id": "e",
                "choice": [{"user_id": "u", "value": "response-2", "status": "submitted"},
                           {"user_id": "v", "value": None, "status": "discarded"}],
-               "choice-suggestion": "response-1"}  # fmt: skip
+               "choice-suggestion": "response-1",
+               "choice-suggestion-metadata": {"type": "model", "score": 0.5, "agent": "gpt"}}  # fmt: skip
         new = {"id": "n", "prompt": "q", "r0": "x", "r1": "y", "status": "completed",
                "preference.responses": ["tie"], "preference.responses.users": ["U"],
-               "preference.responses.status": ["submitted"]}  # fmt: skip
+               "preference.responses.status": ["submitted"], "preference.suggestion": "r1",
+               "preference.suggestion.score": None, "preference.suggestion.agent": None}  # fmt: skip
         read = []
         for number, row in enumerate((old, new)):
             (tmp_path / f"{number}.jsonl").write_text(json.dumps(row) + "\n")
@@ -434,6 +512,8 @@ class TestImports:
             ("v", None),
         ]
         assert (first.external_id, first.meta, len(first.responses)) == ("e", {"k": 1}, 2)
+        assert (first.suggestions, first.scores) == ({"gpt": {"preference": {"winner": "r0"}}}, {"gpt": 0.5})
+        assert (second.suggestions, second.scores) == ({"argilla": {"preference": {"winner": "r1"}}}, {})
         assert second.answers[0].value == {"preference": {"winner": None, "outcome": "tie"}}
 
     def test_labels_as_a_frame(self, sqlite):
@@ -447,6 +527,66 @@ class TestImports:
             ["i0", "ann", 0], ["i0", "bob", 0], ["i1", "ann", 1], ["i1", "bob", 0],
         ]  # fmt: skip
         assert frame["decided"].isna().tolist() == [False, False, True, True]
+
+
+def full_example() -> Example:
+    """With every field that an Example has."""
+    turns = [Message("assistant", "a"), Message("user", "and?"), Message("assistant", "b")]
+    turns[0].trained = False
+    first = Response(turns, 1.5, 0.25, True, True, [], 0, 1, 2.0, [Span(0, 1, 0.5)], "m1", {"finished": True})
+    second = Response([Message("assistant", "c")], -0.5, 3.0, False, False, ["Drugs"], 2, 2, 1.0, [], "m2", {"k": [1]})
+    asked = [Message("system", "s"), Message("user", "q")]
+    return Example(asked, [first, second], 0, 0, 3.0, 0.5, "x", "some data", extra={"note": {"deep": 1}})
+
+
+class TestOurOwnExamples:
+    def back(self, db, questions: dict, answer: dict) -> Example:
+        """The Example, judged once and taken out again."""
+        make_project(db, new_items=[from_example(full_example())], questions=questions)
+        answered(db, "ann", [answer])
+        [row] = exported(db, "heedful").rows
+        return example_of(row)
+
+    def test_what_nobody_is_asked_survives(self, sqlite):
+        found = self.back(sqlite, {"rationale": {}}, {"rationale": "why not"})
+        assert set(found.extra.pop("labelling")) == {"item", "group", "n", "method"}
+        assert found == full_example()
+
+    def test_what_people_decided_stands(self, sqlite):
+        """The data preferred the other one: its strength and ranks are beside, where no trainer reads them."""
+        found, data = self.back(sqlite, {"preference": {}}, better("r1")), full_example()
+        of_responses = [{"desirable": True, "rank": 1}, {"desirable": False, "rank": 2}]
+        beside = {"better": 0, "strength": 3.0, "margin": 0.5, "responses": of_responses}
+        assert found.extra.pop("labelling")["data"] == beside
+        data.better, data.strength, data.margin = 1, None, None
+        for one in data.responses:
+            one.rank = one.desirable = None
+        assert found == data
+
+    def test_people_who_agree_keep_the_strength(self, sqlite):
+        found = self.back(sqlite, {"preference": {}}, better("r0"))
+        assert (found.better, found.strength, found.margin) == (0, 3.0, 0.5)
+
+    def test_a_tie_is_not_filled_up(self, sqlite):
+        said = {"thumbs": {"r0": False, "r1": True}, **better(None)}
+        found = self.back(sqlite, {"preference": {}, "thumbs": {}}, said)
+        assert (found.better, found.strength, found.extra["outcome"]) == (None, None, "tie")
+        assert [one.desirable for one in found.responses] == [False, True]
+        assert [one.safe for one in found.responses] == [True, False]
+        assert found.extra["labelling"]["data"]["responses"] == [
+            {"desirable": True, "rank": 1}, {"desirable": False, "rank": 2},
+        ]  # fmt: skip
+
+    def test_labels_that_fit_an_answer_are_suggestions(self):
+        assert from_example(full_example()).suggestions == {
+            "data": {
+                "preference": {"winner": "r0"},
+                "safer": {"winner": "r0"},
+                "ranking": {"ranks": {"r0": 1, "r1": 2}},
+                "thumbs": {"r0": True, "r1": False},
+                "safety": {"r0": SAFE, "r1": UNSAFE},
+            }
+        }
 
 
 class TestForTheHub:

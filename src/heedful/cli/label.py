@@ -143,9 +143,9 @@ def push(
     workspace: Workspace = None,
     db: Db = None,
 ) -> None:
-    """Make a data set on an Argilla server from a project: guidelines, questions, items, and answers.
+    """Make a data set on an Argilla server from a project: guidelines, questions, items, suggestions, and answers.
 
-    Answers go along of those who have an account of the same name there.  The key is in ARGILLA_API_KEY.
+    Answers and skips go along of those who have an account of the same name there.  The key is in ARGILLA_API_KEY.
 
     Example:
 
@@ -158,7 +158,7 @@ def push(
     client = argilla_server.connect(url)
     with opened(db) as database, database.read() as connection:
         project = get_project(connection, slug)
-        done = argilla_server.push(client, project, gather(connection, project), dataset, workspace)
+        done = argilla_server.push(client, project, gather(connection, project, beside=True), dataset, workspace)
     print(f"{done.records:,} records with {done.answers:,} answers are in {dataset} at {client.api_url}.")
     for who, count in sorted(done.strangers.items()):
         print(f"  {who} has no account there: {count:,} answers stayed here")

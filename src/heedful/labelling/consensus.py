@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy import Connection, cast, func, select
 
 from heedful.labelling.aggregation import Outcome, majority, one_coin
+from heedful.labelling.beside import NOTHING, Beside, read_beside
 from heedful.labelling.database import Spelled, stream
 from heedful.labelling.gathered import Answer, Answers, Book
 from heedful.labelling.items import Stored, responses_in, responses_of
@@ -36,7 +37,8 @@ class Decided:
 
     value: the consensus, with only the questions that were decided.  confidence: of each, the share of votes or the
     posterior.  undecided: question → why there is no decision.  Items with the same answers share all three where a
-    majority decided; what changes one of them copies it first (`own`).
+    majority decided; what changes one of them copies it first (`own`).  beside: skips, gold and suggestions, where they
+    were asked for.
     """
 
     id: int
@@ -53,6 +55,7 @@ class Decided:
     confidence: dict[str, float] = field(default_factory=dict)
     undecided: dict[str, str] = field(default_factory=dict)
     method: str = "own"
+    beside: Beside = NOTHING
 
     @property
     def n(self) -> int:
@@ -110,13 +113,14 @@ def gather(
     people: bool = True,
     times: bool = False,
     spelled: bool = False,
+    beside: bool = False,
 ) -> Gathered:
     """The items of a project with their answers, in the order of the data; void ones are left out.
 
     as_of: the answers as they were then.  without_paused: leave out the answers of labellers who are paused.
     people: with who gave each answer; otherwise only what was answered is sure to be there.  times: with when the
     answers were given, and how long they took.  spelled: prompts and responses of a whole project as they are stored,
-    in an `orjson.Fragment`, to be written and not read.
+    in an `orjson.Fragment`, to be written and not read.  beside: with skips, gold and suggestions.
     """
     names = ("id", "external_id", "kind", "state", "context", "meta", "group_key")
     here = [item.c.project_id == found.id, item.c.state != "void", item.c.kind.in_(kinds)]
@@ -131,13 +135,15 @@ def gather(
         responses = responses_of(connection, item_ids)
     else:
         responses = responses_in(connection, found.id, spelled=spelled)
-    return Gathered(
-        [
-            Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], book.of(key))
-            for prompt, key, name, kind, state, context, meta, group in rows
-        ],
-        book,
-    )
+    items = [
+        Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], book.of(key))
+        for prompt, key, name, kind, state, context, meta, group in rows
+    ]
+    if beside:
+        of = read_beside(connection, found, as_of=as_of, without_paused=without_paused)
+        for one in items:
+            one.beside = of.get(one.id, NOTHING)
+    return Gathered(items, book)
 
 
 def _conditions(found: Project, as_of: float | None, without_paused: bool) -> list[Any]:

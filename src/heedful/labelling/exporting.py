@@ -20,7 +20,8 @@ from heedful.labelling.agreement_tables import agreement_table
 from heedful.labelling.consensus import AGGREGATES, MAJORITY, Aggregate, Decided, Gathered, decide, gather
 from heedful.labelling.database import many_rows
 from heedful.labelling.formats import argilla, label_studio, native
-from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, to_example, unpaired
+from heedful.labelling.formats.examples import to_example
+from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, unpaired
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.questions import HARMS
 from heedful.labelling.tables import item
@@ -62,7 +63,12 @@ class Asked:
     @property
     def needs_people(self) -> bool:
         """Whether rows or decisions depend on who gave which answer."""
-        return self.aggregate != MAJORITY or self.format in ("argilla", "label-studio")
+        return self.aggregate != MAJORITY or self.is_for_tool
+
+    @property
+    def is_for_tool(self) -> bool:
+        """Whether another tool gets every answer, with skips, gold and suggestions."""
+        return self.format in ("argilla", "label-studio")
 
     @property
     def passes_texts(self) -> bool:
@@ -141,17 +147,17 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
         people=asked.needs_people,
         times=asked.format == "label-studio" or callable(asked.aggregate),
         spelled=asked.passes_texts,
+        beside=asked.is_for_tool,
     )
     decide(connection, found, items, asked.aggregate, as_of=asked.as_of)
     reasons: Counter[str] = Counter()
     doubled: Counter[str] = Counter()
     kept = list(_thresholds(items, asked, reasons))
     files: dict[str, str] = {}
-    if asked.format in ("argilla", "label-studio"):
-        is_argilla = asked.format == "argilla"
-        tasks = argilla.rows(kept) if is_argilla else label_studio.rows(found, kept)
-        groups = [(one, [row]) for one, row in zip(kept, tasks, strict=True)]
-        files = (argilla if is_argilla else label_studio).files(found, kept)
+    if asked.is_for_tool:
+        tool = argilla if asked.format == "argilla" else label_studio
+        groups = [(one, [row]) for one, row in zip(kept, tool.rows(found, kept), strict=True)]
+        files = tool.files(found, kept)
     else:
         groups = list(_made(found, kept, asked, reasons))
         if asked.format in ("trl", "kto"):
@@ -177,7 +183,8 @@ def sealed(
 
 def _thresholds(items: Sequence[Decided], asked: Asked, reasons: Counter[str]) -> Iterator[Decided]:
     for one in items:
-        if one.n < asked.min_n and one.method != "adjudicated":
+        is_known = asked.min_n == 1 and (one.beside.skips or one.beside.gold)  # only tools' files have those
+        if one.n < asked.min_n and one.method != "adjudicated" and not is_known:
             reasons["nobody answered it" if one.n == 0 else f"fewer than {asked.min_n} answers"] += 1
             continue
         if asked.min_confidence:
@@ -198,7 +205,7 @@ def _made(
 ) -> Iterator[tuple[Decided, list[Row]]]:
     if asked.format == "heedful":
         for one in kept:
-            yield one, [row_of(to_example(one))]
+            yield one, [row_of(to_example(one, found.questions))]
         return
     make: dict[str, Callable[[Decided, Shape], list[Row] | str]]
     make = {"trl": preference, "kto": unpaired, "safe-rlhf": partial(safe_rlhf, harms=_harms(found, kept))}

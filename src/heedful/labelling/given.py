@@ -31,7 +31,12 @@ def take_answers(
     for username, given in newest.items():
         user_id = stranger(connection, found, username)
         if given.value is None:
-            about = {"item_id": row["id"], "user_id": user_id, "reason": "other", "comment": "passed over elsewhere"}
+            about = {
+                "item_id": row["id"],
+                "user_id": user_id,
+                "reason": given.reason[:32] or "other",
+                "comment": given.comment,
+            }
             connection.execute(insert(skip).values(at=given.at or now(), **about))
             continue
         verdict = check(found.questions, keys, given.value)

@@ -13,8 +13,9 @@ from heedful.examples.loading import LoadReport, read_mixture
 from heedful.examples.rows import rows_of
 from heedful.examples.shape import Dropped
 from heedful.labelling.formats import argilla, label_studio
+from heedful.labelling.formats.examples import from_example
 from heedful.labelling.new_items import Given, NewItem, NewResponse
-from heedful.types import Example, Message, UserError
+from heedful.types import Message, UserError
 
 Row = dict[str, Any]
 
@@ -142,35 +143,6 @@ def located_rows(path: Path) -> Iterator[tuple[str, Row]]:
     if not path.is_file():
         raise UserError(f"{path}: no such file.")
     yield from rows_of(path)
-
-
-def from_example(example: Example) -> NewItem:
-    """An Example as an item.  What its data says of the responses is a suggestion named `data`, and no answer."""
-    responses = [NewResponse(list(r.messages), r.source, dict(r.extra)) for r in example.responses]
-    suggestion = _suggested(example)
-    return NewItem(
-        list(example.prompt),
-        responses,
-        example.id,
-        meta=dict(example.extra),
-        suggestions={"data": suggestion} if suggestion else {},
-        origin=example.origin or "",
-    )
-
-
-def _suggested(example: Example) -> Row:
-    said: Row = {}
-    if example.better is not None:
-        said["preference"] = {"winner": f"r{example.better}"}
-    if example.safer is not None:
-        said["safer"] = {"winner": f"r{example.safer}"}
-    ranks = {f"r{i}": r.rank for i, r in enumerate(example.responses) if r.rank is not None}
-    if ranks and len(ranks) == len(example.responses):
-        said["ranking"] = {"ranks": ranks}
-    thumbs = {f"r{i}": r.desirable for i, r in enumerate(example.responses) if r.desirable is not None}
-    if thumbs and len(thumbs) == len(example.responses):
-        said["thumbs"] = thumbs
-    return said
 
 
 def from_row(origin: str, row: Row) -> NewItem:

@@ -236,8 +236,11 @@ def _response_rows(item_id: int, one: NewItem) -> list[dict[str, Any]]:
 
 
 def _suggestion_rows(item_id: int, one: NewItem) -> list[dict[str, Any]]:
-    about = {"item_id": item_id, "score": None, "at": now()}
-    return [{**about, "agent": agent, "value": value} for agent, value in one.suggestions.items()]
+    about = {"item_id": item_id, "at": now()}
+    return [
+        {**about, "agent": agent, "value": value, "score": one.scores.get(agent)}
+        for agent, value in one.suggestions.items()
+    ]
 
 
 def response_counts(connection: Connection, project_id: int) -> set[int]:

@@ -27,12 +27,14 @@ class NewResponse:
 
 @dataclass(slots=True)
 class Given:
-    """An answer that was given elsewhere.  value: None for somebody who passed the item over."""
+    """An answer that was given elsewhere.  value: None for somebody who passed the item over, by reason and comment."""
 
     username: str
     value: dict[str, Any] | None
     wall_ms: int | None = None
     at: float | None = None
+    reason: str = "other"
+    comment: str = "passed over elsewhere"
 
 
 @dataclass(slots=True)
@@ -41,7 +43,8 @@ class NewItem:
 
     external_id: its name in the data; None makes one of its content.  context: further texts that labellers see.
     gold: the parts of an answer that are known; then it is asked to find out who answers how well.
-    suggestions: agent → value.  answers: that people gave elsewhere.  origin: where it stands, for messages.
+    suggestions: agent → value.  scores: agent → how sure it is.  answers: that people gave elsewhere.  origin: where it
+    stands, for messages.
     """
 
     prompt: list[Message]
@@ -56,6 +59,7 @@ class NewItem:
     suggestions: dict[str, dict[str, Any]] = field(default_factory=dict)
     answers: list[Given] = field(default_factory=list)
     origin: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
 
     def content(self) -> list[Any]:
         """What makes two items the same: prompt and responses."""
@@ -75,6 +79,11 @@ def messages_of(stored: Sequence[Mapping[str, str]]) -> list[Message]:
 def digest(value: Any) -> str:
     """SHA-256 of a plain value."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def without_group(meta: dict[str, Any], prompt: Sequence[Message]) -> dict[str, Any]:
+    """The meta of an item without the name of its group, which exports add and which is made of the prompt."""
+    return {name: value for name, value in meta.items() if name != "group" or value != digest(turns(prompt))}
 
 
 def response_keys(number: int) -> list[str]:

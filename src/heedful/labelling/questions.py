@@ -197,6 +197,28 @@ def check(questions: Questions, keys: Sequence[str], value: Mapping[str, Any]) -
     return verdict
 
 
+def well_formed(questions: Questions, keys: Sequence[str], value: Mapping[str, Any]) -> Value:
+    """Of what nobody checked, a model's suggestion, the parts that answer questions which are asked.
+
+    A preference may lack its strength, and a tie its name.
+    """
+    found: Value = {}
+    for name, question in questions.asked().items():
+        said: Any = value.get(name)
+        if name == "preference" and isinstance(said, dict) and "winner" in said:
+            said = {"outcome": "tie", **said} if said["winner"] is None else said
+            whole: Any = said if said["winner"] is None else {"strength": 1, **said}
+        else:
+            whole = said
+        if said is not None and CHECKS[name](question, keys, whole) is None:
+            found[name] = said
+    safer = value.get("safer")
+    is_asked = questions.safety is not None and questions.safety.safer
+    if is_asked and isinstance(safer, dict) and safer.get("winner", "") in (*keys, None):
+        found["safer"] = {"winner": safer["winner"]}
+    return found
+
+
 def competition_ranks(values: Mapping[str, float]) -> dict[str, int]:
     """1 for the lowest, and for each other one more than there are lower ones; equal ones share a rank."""
     return {name: 1 + sum(other < value for other in values.values()) for name, value in values.items()}

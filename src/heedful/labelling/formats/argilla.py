@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from heedful.labelling.accounts import username_of
 from heedful.labelling.consensus import Decided
-from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys
+from heedful.labelling.formats.argilla_values import gathered, renamed, spread, suggested, suggestions_of
+from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys, without_group
 from heedful.labelling.projects import Project
-from heedful.labelling.questions import SEVERITIES, Value, competition_ranks
+from heedful.labelling.questions import SEVERITIES, Questions
 from heedful.types import TEXT, Message, UserError
 
 Row = dict[str, Any]
@@ -27,10 +29,11 @@ TIES_LOST = (
 )
 
 
-def rows(items: Sequence[Decided]) -> list[Row]:
+def rows(found: Project, items: Sequence[Decided]) -> list[Row]:
     """Records.  A field with several turns in any of them is a chat in all."""
     chats = chat_fields(items)
-    return [_row(one, chats) for one in items]
+    first = questions_asked(found.questions, response_keys(1))[0]["name"]
+    return [_row(found.questions, one, chats, first) for one in items]
 
 
 def chat_fields(items: Sequence[Decided]) -> set[str]:
@@ -50,21 +53,26 @@ def _fields(one: Decided) -> Iterator[tuple[str, list[dict[str, str]]]]:
     yield from ((r.key, r.content) for r in one.responses)
 
 
-def _row(one: Decided, chats: set[str]) -> Row:
+def _row(questions: Questions, one: Decided, chats: set[str], first: str) -> Row:
+    """first: the question at which a discarded response, which answers none, is written."""
     fields: Row = {
         name: [{**turn} for turn in turns] if name in chats else turns[0]["content"] for name, turns in _fields(one)
     }
     responses: dict[str, list[Row]] = {}
     for answer in one.answers:
-        for question, value in _spread(answer.value).items():
+        for question, value in spread(answer.value).items():
             responses.setdefault(question, []).append({"value": value, "user_id": answer.labeller})
-    metadata = {f"{r.key}_source": r.source for r in one.responses if r.source is not None}
+    for skip in one.beside.skips:
+        responses.setdefault(first, []).append({"value": None, "user_id": skip.labeller, "status": "discarded"})
+    metadata: Row = {f"{r.key}_source": r.source for r in one.responses if r.source is not None}
+    if one.beside.skips:
+        metadata["skips"] = [skip._asdict() for skip in one.beside.skips]
     status = "completed" if one.answers else "pending"
     return {
         "id": one.external_id,
         "fields": fields,
-        "metadata": {"group": one.group, **metadata},
-        "suggestions": {},
+        "metadata": {**one.meta, "group": one.group, **metadata},
+        "suggestions": suggested(questions, one.keys, one.beside.suggestions),
         "responses": responses,
         "vectors": {},
         "status": status,
@@ -82,7 +90,25 @@ def settings(found: Project, items: Sequence[Decided]) -> Row:
     chats = chat_fields(items)
     there = [{name for name, _ in _fields(one)} for one in items]
     everywhere = set.intersection(*there) if there else {"prompt", *keys}
-    asked = found.questions
+    fields = [
+        {
+            "name": name,
+            "title": name,
+            "required": name in everywhere,
+            "settings": {"type": "chat" if name in chats else "text", "use_markdown": True},
+        }
+        for name in ("prompt", *keys)
+    ]
+    return {
+        "guidelines": found.guidelines or None,
+        "allow_extra_metadata": True,
+        "fields": fields,
+        "questions": questions_asked(found.questions, keys),
+    }
+
+
+def questions_asked(asked: Questions, keys: Sequence[str]) -> list[Row]:
+    """Argilla's questions, in its order, of responses that are called so."""
     questions: list[Row] = []
 
     def add(name: str, title: str, required: bool, **kind: Any) -> None:
@@ -127,86 +153,11 @@ def settings(found: Project, items: Sequence[Decided]) -> Row:
             type="rating",
             options=_of(range(1, asked.confidence.levels + 1)),
         )
-    fields = [
-        {
-            "name": name,
-            "title": name,
-            "required": name in everywhere,
-            "settings": {"type": "chat" if name in chats else "text", "use_markdown": True},
-        }
-        for name in ("prompt", *keys)
-    ]
-    return {
-        "guidelines": found.guidelines or None,
-        "allow_extra_metadata": True,
-        "fields": fields,
-        "questions": questions,
-    }
+    return questions
 
 
 def _of(values: Any) -> list[Row]:
     return [{"value": value, "text": str(value)} for value in values]
-
-
-def _spread(value: Value) -> dict[str, Any]:
-    """An answer as answers to Argilla's questions.  Ranks are written with the value, since a list loses ties."""
-    out: dict[str, Any] = {}
-    if "preference" in value:
-        said = value["preference"]
-        out["preference"] = said["winner"] or said.get("outcome", "tie")
-        if said.get("strength") is not None:
-            out["strength"] = said["strength"]
-    if "ranking" in value:
-        ranks = value["ranking"]["ranks"]
-        out["ranking"] = [{"value": key, "rank": ranks[key]} for key in sorted(ranks, key=lambda k: (ranks[k], k))]
-    for key, grades in value.get("rating", {}).items():
-        out |= {f"rating-{name}-{key}": grade for name, grade in grades.items()}
-    out |= {f"thumbs-{key}": "up" if up else "down" for key, up in value.get("thumbs", {}).items()}
-    for key, one in value.get("safety", {}).items():
-        out[f"safe-{key}"] = "safe" if one["is_safe"] else "unsafe"
-        if one["harms"]:
-            out[f"harms-{key}"] = one["harms"]
-        if one.get("severity") is not None:
-            out[f"severity-{key}"] = one["severity"]
-    if "safer" in value:
-        out["safer"] = value["safer"]["winner"] or "tie"
-    return out | {name: value[name] for name in ("rationale", "confidence") if name in value}
-
-
-def gathered(out: Mapping[str, Any], keys: Sequence[str]) -> Value:
-    """The inverse of `_spread`, for answers to questions named as ours."""
-    value: Value = {}
-    if "preference" in out:
-        said = out["preference"]
-        value["preference"] = {"winner": said} if said in keys else {"winner": None, "outcome": said}
-        if out.get("strength") is not None and said in keys:
-            value["preference"]["strength"] = out["strength"]
-    if "ranking" in out:
-        value["ranking"] = {"ranks": ranks_of(out["ranking"])}
-    for name, said in out.items():
-        kind, _, rest = name.partition("-")
-        if kind == "rating":
-            dimension, _, key = rest.rpartition("-")
-            value.setdefault("rating", {}).setdefault(key, {})[dimension] = said
-        elif kind == "thumbs":
-            value.setdefault("thumbs", {})[rest] = said == "up"
-        elif kind == "safe":
-            one = {"is_safe": said == "safe", "harms": list(out.get(f"harms-{rest}") or [])}
-            if f"severity-{rest}" in out:
-                one["severity"] = out[f"severity-{rest}"]
-            value.setdefault("safety", {})[rest] = one
-    if "safer" in out:
-        value["safer"] = {"winner": None if out["safer"] == "tie" else out["safer"]}
-    return value | {name: out[name] for name in ("rationale", "confidence") if out.get(name) is not None}
-
-
-def ranks_of(said: Sequence[Any]) -> dict[str, int]:
-    """Competition ranks from values with ranks, or from a list in order."""
-    if all(isinstance(one, Mapping) for one in said):
-        given = {str(one["value"]): one.get("rank", place) for place, one in enumerate(said, start=1)}
-    else:
-        given = {str(name): place for place, name in enumerate(said, start=1)}
-    return competition_ranks(given)
 
 
 def item_of(origin: str, row: Row, warn: Callable[[str], None] = lambda line: None) -> NewItem:
@@ -236,22 +187,35 @@ def item_of(origin: str, row: Row, warn: Callable[[str], None] = lambda line: No
     )
     if ranked:
         warn(TIES_LOST)
-    said = list(_given(record, keys))
+    said = list(_given(record, keys, _reasons(metadata)))
     first = _messages(fields[prompt], "user") if prompt else []
     identity = str(record["id"]) if record.get("id") is not None else None
-    return NewItem(first, responses, identity, meta=metadata, answers=said, origin=origin)
+    suggestions, scores = suggestions_of(record.get("suggestions") or {}, keys)
+    item = NewItem(first, responses, identity, meta=without_group(metadata, first), answers=said, origin=origin)
+    item.suggestions, item.scores = suggestions, scores
+    return item
+
+
+def _reasons(metadata: Row) -> dict[str, Row]:
+    """Why each labeller discarded a record, as `_row` wrote it; taken out of the metadata."""
+    skips = metadata.get("skips")
+    if not isinstance(skips, list) or not all(isinstance(one, Mapping) and "labeller" in one for one in skips):
+        return {}
+    del metadata["skips"]
+    return {one["labeller"]: {name: str(one.get(name) or "") for name in ("reason", "comment")} for one in skips}
 
 
 def nested(row: Row) -> Row:
     """A record of a data set on the hub, in the form of the SDK.
 
-    Argilla 1 wrote a column a field and a column a question with lists of {user_id, value, status}; Argilla 2 writes
-    `QUESTION.responses` with `.users` and `.status` beside it.
+    Argilla 1 wrote a column a field and a column a question with lists of {user_id, value, status}, and
+    `QUESTION-suggestion` with `-metadata` beside it; Argilla 2 writes `QUESTION.responses` with `.users` and `.status`,
+    and `QUESTION.suggestion` with `.score` and `.agent`.
     """
     if "fields" in row:
         return row
     responses: dict[str, list[Row]] = {}
-    fields, metadata = {}, {}
+    fields, metadata, suggestions = {}, {}, {}
     for name, value in row.items():
         question, _, part = name.partition(".responses")
         if part == "" and name.endswith(".responses"):
@@ -263,10 +227,16 @@ def nested(row: Row) -> Row:
             responses[name] = [dict(one) for one in value]
         elif name == "metadata":
             metadata = _decoded(value)
+        elif name.endswith("-suggestion"):
+            question = name.removesuffix("-suggestion")
+            suggestions[question] = {**_decoded(row.get(f"{name}-metadata")), "value": value}
+        elif name.endswith(".suggestion"):
+            question = name.removesuffix(".suggestion")
+            suggestions[question] = {"value": value, **{part: row.get(f"{name}.{part}") for part in ("score", "agent")}}
         elif (
             name in ("id", "external_id", "_server_id", "status", "vectors")
             or "." in name
-            or name.endswith(("-suggestion", "-suggestion-metadata"))
+            or name.endswith("-suggestion-metadata")
             or value is None
             or value == []
         ):
@@ -274,7 +244,13 @@ def nested(row: Row) -> Row:
         elif isinstance(value, str | list):
             fields[name] = value
     identity = row.get("id") or row.get("external_id")
-    return {"id": identity, "fields": fields, "responses": responses, "metadata": metadata}
+    return {
+        "id": identity,
+        "fields": fields,
+        "responses": responses,
+        "metadata": metadata,
+        "suggestions": suggestions,
+    }
 
 
 def _decoded(value: Any) -> Row:
@@ -287,7 +263,7 @@ def _decoded(value: Any) -> Row:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def _given(record: Row, keys: Mapping[str, str]) -> Iterator[Given]:
+def _given(record: Row, keys: Mapping[str, str], reasons: Mapping[str, Row]) -> Iterator[Given]:
     """Everybody's answers: the questions of one record turned round."""
     by_user: dict[str, dict[str, Any]] = {}
     discarded: set[str] = set()
@@ -299,29 +275,10 @@ def _given(record: Row, keys: Mapping[str, str]) -> Iterator[Given]:
             elif one.get("status") != "draft":
                 by_user.setdefault(who, {})[question] = one.get("value")
     for who in sorted({*by_user, *discarded}):
-        out = _renamed(by_user.get(who, {}), keys)
-        yield Given(who, None if who in discarded else gathered(out, list(keys.values())))
-
-
-def _renamed(out: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
-    """Questions of other people's data sets as ours: a label that names a response prefers, a list of them ranks."""
-    renamed: dict[str, Any] = {}
-    for name, said in out.items():
-        known = re.fullmatch(
-            r"(rating|thumbs|safe|harms|severity)-.+|preference|strength|ranking|safer|rationale|confidence", name
-        )
-        if isinstance(said, str) and said in keys:
-            renamed["safer" if name == "safer" else "preference"] = keys[said]
-        elif isinstance(said, list) and said and all(_names(one) in keys for one in said):
-            named = [{**one, "value": keys[one["value"]]} if isinstance(one, Mapping) else keys[one] for one in said]
-            renamed["ranking"] = named
-        elif known:
-            renamed[name] = said
-    return renamed
-
-
-def _names(one: Any) -> Any:
-    return one.get("value") if isinstance(one, Mapping) else one
+        if who in discarded:
+            yield Given(who, None, **reasons.get(username_of(who), {}))
+        else:
+            yield Given(who, gathered(renamed(by_user[who], keys), list(keys.values())))
 
 
 def _messages(content: Any, role: str) -> list[Message]:

@@ -66,15 +66,16 @@ def pull(client: Any, name: str, workspace: str | None = None) -> Iterator[tuple
             there = f"it has {', '.join(names)}" if names else "it has none that you may see"
             raise UserError(f"{client.api_url} has no data set {name!r}{_in(workspace)}; {there}.")
         people = _people(client)
+        names = {str(one.id): one.name for one in found.settings.questions}
         place = 0
         while page := client.api.records.list(found.id, offset=place, limit=PAGE, with_vectors=False):
             for record in page:
-                yield f"{name}: record {record.external_id}", _plain(record, people)
+                yield f"{name}: record {record.external_id}", _plain(record, people, names)
             place += len(page)
 
 
 def push(client: Any, project: Project, items: Sequence[Decided], name: str, workspace: str | None = None) -> Pushed:
-    """A new data set on the server with guidelines, questions, items and the answers of those who have accounts there.
+    """A new data set on the server: guidelines, questions, items, suggestions, answers and skips of who has an account.
 
     Raises UserError for a name that is taken, and for a workspace that is not there.
     """
@@ -93,7 +94,7 @@ def push(client: Any, project: Project, items: Sequence[Decided], name: str, wor
         dataset = argilla.Dataset(name, workspace=space, settings=settings, client=client).create()
         ids = {username_of(name): UUID(key) for key, name in _people(client).items()}
         done = Pushed(0, 0, {})
-        rows = records.rows(items)
+        rows = records.rows(project, items)
         for start in range(0, len(rows), BULK):
             block = [_model(row, dataset, ids, done) for row in rows[start : start + BULK]]
             client.api.records.bulk_upsert(dataset_id=dataset.id, records=block)
@@ -104,13 +105,17 @@ def push(client: Any, project: Project, items: Sequence[Decided], name: str, wor
 def _model(row: Row, dataset: Any, ids: Mapping[str, UUID], done: Pushed) -> Any:
     """A record as the server takes it; counts whose answers go along."""
     import argilla
+    from argilla._models import ResponseStatus, UserResponseModel
 
-    responses, ranked = [], dict[UUID, list[Row]]()
+    responses, ranked, discarded = [], dict[UUID, list[Row]](), list[UUID]()
     known: set[str] = set()
     strangers: set[str] = set()
     for question, given in row["responses"].items():
         for one in given:
             who = one["user_id"]
+            if one.get("status") == "discarded":
+                discarded += [ids[who]] if who in ids else []
+                continue
             if who not in ids:
                 strangers.add(who)
                 continue
@@ -120,21 +125,33 @@ def _model(row: Row, dataset: Any, ids: Mapping[str, UUID], done: Pushed) -> Any
                 ranked[ids[who]] = value
                 value = [place["value"] for place in value]
             responses.append(argilla.Response(question, value, ids[who], status="submitted"))
-    record = argilla.Record(
-        id=row["id"], fields=row["fields"], metadata=row["metadata"], responses=responses, _dataset=dataset
-    )
+    parts = {name: row[name] for name in ("id", "fields", "metadata")}
+    suggestions = [argilla.Suggestion(question, **_unranked(one)) for question, one in row["suggestions"].items()]
+    record = argilla.Record(**parts, responses=responses, suggestions=suggestions, _dataset=dataset)
     model: Any = record.api_model()
     for response in model.responses:
         if response.user_id in ranked:
             response.values["ranking"]["value"] = ranked[response.user_id]
+    for suggestion in model.suggestions:
+        if suggestion.question_name == "ranking":
+            suggestion.value = row["suggestions"]["ranking"]["value"]
+    thrown = ResponseStatus.discarded
+    model.responses += [UserResponseModel(values={}, status=thrown, user_id=who) for who in discarded]
     done.answers += len(known)
     for who in strangers:
         done.strangers[who] = done.strangers.get(who, 0) + 1
     return model
 
 
-def _plain(record: Any, people: Mapping[str, str]) -> Row:
-    """A record of the server in the form that its SDK writes, but with ranks."""
+def _unranked(one: Row) -> Row:
+    """A suggestion as the SDK takes it: a ranking as a list of names."""
+    value = one["value"]
+    is_ranking = isinstance(value, list) and all(isinstance(place, Mapping) for place in value)
+    return {**one, "value": [place["value"] for place in value] if is_ranking else value}
+
+
+def _plain(record: Any, people: Mapping[str, str], questions: Mapping[str, str]) -> Row:
+    """A record of the server in the form that its SDK writes, but with ranks.  questions: id → name."""
     row = record.model_dump(mode="json")
     responses: dict[str, list[Row]] = {}
     for response in row["responses"]:
@@ -149,6 +166,11 @@ def _plain(record: Any, people: Mapping[str, str]) -> Row:
         "fields": {name: value for name, value in row["fields"].items() if value is not None},
         "metadata": row["metadata"] or {},
         "responses": responses,
+        "suggestions": {
+            questions[one["question_id"]]: {name: one[name] for name in ("value", "score", "agent")}
+            for one in row["suggestions"]
+            if one["question_id"] in questions
+        },
     }
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from heedful.labelling.consensus import Decided
-from heedful.labelling.formats.argilla import PROMPTS, RESPONSES, ranks_of
-from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys
+from heedful.labelling.formats.argilla import PROMPTS, RESPONSES
+from heedful.labelling.formats.argilla_values import ranks_of
+from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys, without_group
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import SEVERITIES, Dimension, Questions, Value
 from heedful.types import Message, UserError
@@ -26,14 +27,31 @@ def _row(questions: Questions, one: Decided) -> Row:
     data: Row = {"prompt": _plain(one.prompt)} | {r.key: _plain(r.content) for r in one.responses}
     if questions.ranking is not None:
         data["responses"] = [{"id": r.key, "body": data[r.key]} for r in one.responses]
-    annotations = []
-    for number, answer in enumerate(one.answers, start=1):
-        about: Row = {"id": number, "completed_by": {"email": answer.labeller}, "was_cancelled": False}
-        about["ground_truth"] = False
-        if answer.wall_ms is not None:
-            about["lead_time"] = answer.wall_ms / 1000
-        annotations.append({**about, "result": _results(questions, answer.value, one.keys)})
-    return {"id": one.external_id, "data": data, "meta": {"group": one.group}, "annotations": annotations}
+    annotations: list[Row] = []
+
+    def add(value: Value, *, who: str | None = None, **about: Any) -> None:
+        by = {} if who is None else {"completed_by": {"email": who}}
+        kind = {"was_cancelled": False, "ground_truth": False, **about}
+        annotations.append({"id": len(annotations) + 1, **by, **kind, "result": _results(questions, value, one.keys)})
+
+    for answer in one.answers:
+        add(answer.value, who=answer.labeller, **_timed(answer.wall_ms))
+    for skip in one.beside.skips:
+        add({}, who=skip.labeller, was_cancelled=True, skip={"reason": skip.reason, "comment": skip.comment})
+    if one.beside.gold is not None:
+        why = {"explanation": one.beside.explanation} if one.beside.explanation else {}
+        add(one.beside.gold, ground_truth=True, **why)
+    sources = {f"{r.key}_source": r.source for r in one.responses if r.source is not None}
+    return {
+        "id": one.external_id,
+        "data": data,
+        "meta": {**one.meta, "group": one.group, **sources},
+        "annotations": annotations,
+    }
+
+
+def _timed(wall_ms: int | None) -> Row:
+    return {} if wall_ms is None else {"lead_time": wall_ms / 1000}
 
 
 def _results(questions: Questions, value: Value, keys: Sequence[str]) -> list[Row]:
@@ -146,20 +164,22 @@ def item_of(origin: str, task: Row) -> NewItem:
     if not names:
         raise UserError(f"no part of data looks like a response ({', '.join(data)})")
     keys = {name: f"r{index}" for index, name in enumerate(names)}
-    answers: list[Given] = []
-    gold: Value | None = None
+    meta = dict(task.get("meta") or {})
+    first = [Message("user", str(data[prompt]))] if prompt else []
+    responses = [NewResponse([Message("assistant", data[name])], meta.pop(f"{name}_source", None)) for name in names]
+    identity = str(task["id"]) if task.get("id") is not None else None
+    item = NewItem(first, responses, identity, meta=without_group(meta, first), origin=origin)
     for one in task.get("annotations") or []:
         value = None if one.get("was_cancelled") else _value(one.get("result") or [], keys)
         if one.get("ground_truth") and value:
-            gold = value
+            item.gold, item.explanation = value, str(one.get("explanation") or "")
             continue
         lead = one.get("lead_time")
-        answers.append(Given(_who(one), value, None if lead is None else round(float(lead) * 1000)))
-    first = [Message("user", str(data[prompt]))] if prompt else []
-    responses = [NewResponse([Message("assistant", data[name])]) for name in names]
-    identity = str(task["id"]) if task.get("id") is not None else None
-    return NewItem(first, responses, identity, meta=dict(task.get("meta") or {}), gold=gold, answers=answers,
-                  origin=origin)  # fmt: skip
+        given = Given(_who(one), value, None if lead is None else round(float(lead) * 1000))
+        if value is None and isinstance(one.get("skip"), Mapping):  # as we write it
+            given.reason, given.comment = (str(one["skip"].get(name) or "") for name in ("reason", "comment"))
+        item.answers.append(given)
+    return item
 
 
 def _value(results: Sequence[Row], keys: Mapping[str, str]) -> Value:

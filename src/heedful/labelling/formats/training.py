@@ -1,4 +1,4 @@
-"""Rows that trainers read: TRL's preference and unpaired formats, PKU-SafeRLHF's, and our own Examples."""
+"""Rows that trainers read: TRL's preference and unpaired formats, and PKU-SafeRLHF's."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from itertools import combinations, pairwise
 from typing import Any, Literal
 
 from heedful.labelling.consensus import Decided, agreement_of
-from heedful.labelling.new_items import messages_of
 from heedful.labelling.questions import HARMS
-from heedful.types import Example, Response
 
 Row = dict[str, Any]
 
@@ -75,7 +73,7 @@ def _ranked_pairs(one: Decided, which: str) -> Iterator[tuple[str, str]]:
 
 def _pair(one: Decided, winner: str, loser: str, shape: Shape, question: str, of_group: int) -> Row:
     chosen, rejected = one.response(winner), one.response(loser)
-    meta = _meta(one, question)
+    meta = about(one, question)
     meta["chosen_source"], meta["rejected_source"] = chosen.source, rejected.source
     row = _texts(one.prompt, {"chosen": chosen.content, "rejected": rejected.content}, shape.style)
     strength = one.value[question].get("strength") if question == "preference" else None
@@ -91,7 +89,7 @@ def _pair(one: Decided, winner: str, loser: str, shape: Shape, question: str, of
 
 def _soft(one: Decided, shape: Shape) -> Row:
     answers = {f"response_{index}": row.content for index, row in enumerate(one.responses)}
-    return {**_texts(one.prompt, answers, shape.style), "p_0": 0.5, "meta": _meta(one, shape.question)}
+    return {**_texts(one.prompt, answers, shape.style), "p_0": 0.5, "meta": about(one, shape.question)}
 
 
 def _texts(prompt: list[dict[str, str]], answers: dict[str, Any], style: str) -> Row:
@@ -130,7 +128,7 @@ def unpaired(one: Decided, shape: Shape) -> list[Row] | str:
     rows = []
     for key, label in sorted(labels.items()):
         row = _texts(one.prompt, {"completion": content[key]}, "standard" if shape.style == "standard" else "explicit")
-        rows.append({**row, "label": label, "meta": _meta(one, question) | {"source": source[key]}})
+        rows.append({**row, "label": label, "meta": about(one, question) | {"source": source[key]}})
     return rows
 
 
@@ -165,50 +163,8 @@ def safe_rlhf(one: Decided, shape: Shape, harms: Sequence[str] = HARMS) -> list[
     return [row | {f"response_{index}_source": response.source for index, response in enumerate(one.responses)}]
 
 
-def to_example(one: Decided) -> Example:
-    """Everything that was decided, as this project's own Example."""
-    value = one.value
-    ranks = value.get("ranking", {}).get("ranks", {})
-    safety = value.get("safety", {})
-    responses = []
-    for row in one.responses:
-        judged = safety.get(row.key, {})
-        ratings = value.get("rating", {}).get(row.key)
-        extra = dict(row.meta or {}) | ({"rating": ratings} if ratings else {})
-        responses.append(
-            Response(
-                messages_of(row.content),
-                desirable=value.get("thumbs", {}).get(row.key),
-                safe=judged.get("is_safe"),
-                harm_categories=list(judged.get("harms", [])),
-                severity=judged.get("severity"),
-                rank=ranks.get(row.key),
-                source=row.source,
-                extra=extra,
-            )
-        )
-    preferred, safer = value.get("preference"), value.get("safer")
-    meta: Row = {"labelling": _meta(one, next(iter(value), "")), **one.meta}
-    if preferred is not None and preferred["winner"] is None:
-        meta["outcome"] = preferred.get("outcome", "tie")
-    if one.context:
-        meta["context"] = one.context
-    return Example(
-        messages_of(one.prompt),
-        responses,
-        better=_index(preferred),
-        safer=_index(safer),
-        strength=None if preferred is None else preferred.get("strength"),
-        id=one.external_id,
-        extra=meta,
-    )
-
-
-def _index(said: dict[str, Any] | None) -> int | None:
-    return None if said is None or said["winner"] is None else int(said["winner"][1:])
-
-
-def _meta(one: Decided, question: str) -> Row:
+def about(one: Decided, question: str) -> Row:
+    """What is written beside a row: which item it is of, and how sure its decision is."""
     agreement = agreement_of(one, question)
     meta: Row = {"item": one.external_id, "group": one.group, "n": one.n, "method": one.method}
     if agreement is not None:
