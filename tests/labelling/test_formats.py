@@ -51,7 +51,8 @@ class TestMajorityInTheExport:
         [row] = done.rows
         assert [row["chosen"][0]["content"], row["rejected"][0]["content"]] == ["yes 0", "no 0"]
         assert row["meta"] | {"group": ""} == {
-            "item": "i0", "group": "", "n": 2, "method": "majority", "agreement": 1.0, "confidence": 1.0,
+            "item": "i0", "group": "", "project": "p", "version": 1, "n": 2, "method": "majority",
+            "agreement": 1.0, "confidence": 1.0,
             "chosen_source": "model-yes", "rejected_source": "model-no", "strength": 2.0,
         }  # fmt: skip
         left_out = {"a tie": 1, "both responses are bad": 1, "the votes are tied": 1}
@@ -595,7 +596,7 @@ class TestOurOwnExamples:
 
     def test_what_nobody_is_asked_survives(self, sqlite):
         found = self.back(sqlite, {"rationale": {}}, {"rationale": "why not"})
-        assert set(found.extra.pop("labelling")) == {"item", "group", "n", "method"}
+        assert set(found.extra.pop("labelling")) == {"item", "group", "n", "method", "project", "version"}
         assert found == full_example()
 
     def test_what_people_decided_stands(self, sqlite):
