@@ -8,12 +8,13 @@ from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
+from sqlalchemy import select
 
 from heedful.examples.readers.own import example_of
 from heedful.examples.shape import Dropped
-from heedful.labelling import agreement_tables, importing, items, projects, quality, versions, work
+from heedful.labelling import adjudicating, agreement_tables, importing, items, projects, quality, versions, work
 from heedful.labelling.consensus import decide, gather
-from heedful.labelling.database import Database
+from heedful.labelling.database import Database, now
 from heedful.labelling.events import CLI
 from heedful.labelling.export_files import write
 from heedful.labelling.exporting import Asked, export
@@ -25,6 +26,7 @@ from heedful.labelling.hub_folder import write_hub_folder
 from heedful.labelling.importing import Columns
 from heedful.labelling.new_items import NewItem, NewResponse
 from heedful.labelling.projects import questions_of
+from heedful.labelling.tables import item
 from heedful.types import Example, Message, Response, Span, UserError
 from tests.labelling.conftest import answered, better, make_project, pair, person
 
@@ -49,7 +51,8 @@ class TestMajorityInTheExport:
         [row] = done.rows
         assert [row["chosen"][0]["content"], row["rejected"][0]["content"]] == ["yes 0", "no 0"]
         assert row["meta"] | {"group": ""} == {
-            "item": "i0", "group": "", "n": 2, "method": "majority", "agreement": 1.0, "confidence": 1.0,
+            "item": "i0", "group": "", "project": "p", "version": 1, "n": 2, "method": "majority",
+            "agreement": 1.0, "confidence": 1.0,
             "chosen_source": "model-yes", "rejected_source": "model-no", "strength": 2.0,
         }  # fmt: skip
         left_out = {"a tie": 1, "both responses are bad": 1, "the votes are tied": 1}
@@ -62,12 +65,20 @@ class TestMajorityInTheExport:
     def test_the_same_answers_give_the_same_bytes(self, sqlite, tmp_path):
         make_project(sqlite, 3)
         answered(sqlite, "ann", [better("r0")] * 3)
-        one, other = exported(sqlite), exported(sqlite)
-        assert (one.lines, one.manifest) == (other.lines, other.manifest)
+        began = now()
+        for form in ("trl", "native"):
+            one, other = exported(sqlite, form), exported(sqlite, form)
+            assert began <= one.manifest.pop("at") <= other.manifest.pop("at") <= now()
+            assert (one.lines, one.manifest) == (other.lines, other.manifest)
+            assert (one.manifest["versions"], one.manifest["answers"], one.manifest["labellers"]) == ([1], 3, 1)
+        assert one.manifest["kinds"] == {"answer": 3, "end": 1, "item": 3, "project": 1, "user": 1, "version": 1}
+        assert exported(sqlite, as_of=began).manifest["at"] == began
         with sqlite.write() as connection:
             written = write(one, tmp_path / "out.jsonl", connection)
         assert [path.name for path in written] == ["out.jsonl", "out.manifest.json"]
-        assert json.loads(written[1].read_text())["sha256"]["train"]
+        kept = json.loads(written[1].read_text())
+        assert kept["sha256"]["train"]
+        assert kept["questions"] == {"preference": exported(sqlite).manifest["questions"]["preference"]}
 
     def test_as_of_an_earlier_time(self, sqlite):
         make_project(sqlite, 1)
@@ -367,8 +378,24 @@ class TestThereAndBackAgain:
         with db.read() as connection:
             given = work.mine(connection, ann, "p")[0]
         work.revise(db, ann, given["annotation"], better("r1"), "second thoughts")
+        boss = person(db, "boss", member="adjudicator")
+        with db.read() as connection:
+            first = connection.execute(select(item.c.public_id).where(item.c.external_id == "i0")).scalar_one()
+            project_id = projects.get_project(connection, "p").id
+        for winner in ("r0", "r1", "r0"):
+            adjudicating.adjudicate(db, boss.actor, first, better(winner), "other", "again")
+        bob = person_of(db, "bob")
+        task = work.claim(db, bob, "p")
+        work.save_draft(db, bob, task.slot, task.lease_token, better("r1"))
+        for comment in ("old", "new"):
+            work.flag_task(db, bob, task.slot, task.lease_token, work.FLAG_KINDS[0], comment)
+        assert adjudicating.resolve_flag(db, boss.actor, 1, project_id)
         with db.read() as connection:
             rows = list(native.rows(connection, projects.get_project(connection, "p")))
+        decisions = [row["superseded_by"] for row in rows if row["kind"] == "adjudication"]
+        assert decisions == [1, 2, None]
+        assert [row["resolved_by"] for row in rows if row["kind"] == "flag"] == ["boss", None]
+        assert [row["value"] for row in rows if row["kind"] == "draft"] == [better("r1")]
         with db.write() as connection:
             native.restore(connection, iter(json.loads(json.dumps(rows))), CLI, slug="q")
         with db.read() as connection:
@@ -385,6 +412,26 @@ class TestThereAndBackAgain:
         assert Counter(row["kind"] for row in rows)["answer"] == 5
         assert tables[0] == tables[1]
         assert progress[0] == progress[1]
+
+    def test_files_of_before_come_back_too(self, sqlite):
+        """They held neither drafts, nor earlier decisions, nor who looked at a report."""
+        make_project(sqlite, 1, overlap=2)
+        answered(sqlite, "ann", [better("r0")])
+        with sqlite.read() as connection:
+            *rows, end = native.rows(connection, projects.get_project(connection, "p"))
+        about = {"item": "i0", "username": "ann", "at": 1.0}
+        rows.append({"kind": "flag", **about, "flag_kind": "typo", "comment": "", "resolved_at": 2.0})
+        decision = {"kind": "adjudication", **about, "value": better("r1"), "category": "other", "note": ""}
+        rows.append(decision)
+        with sqlite.write() as connection:
+            native.restore(connection, [*rows, {**end, "rows": len(rows)}], CLI, slug="q")
+        with sqlite.read() as connection:
+            *_, flag, again, _ = native.rows(connection, projects.get_project(connection, "q"))
+        assert (flag["resolved_at"], flag["resolved_by"]) == (2.0, None)
+        assert again == {**decision, "superseded_by": None}
+        wrong = [*rows[:-1], {**decision, "superseded_by": 7}, {**end, "rows": len(rows)}]
+        with sqlite.write() as connection, pytest.raises(UserError, match="superseded by number 7"):
+            native.restore(connection, wrong, CLI, slug="r")
 
     def test_what_is_no_project_is_refused(self, sqlite):
         with sqlite.write() as connection, pytest.raises(UserError, match="no whole project"):
@@ -549,7 +596,7 @@ class TestOurOwnExamples:
 
     def test_what_nobody_is_asked_survives(self, sqlite):
         found = self.back(sqlite, {"rationale": {}}, {"rationale": "why not"})
-        assert set(found.extra.pop("labelling")) == {"item", "group", "n", "method"}
+        assert set(found.extra.pop("labelling")) == {"item", "group", "n", "method", "project", "version"}
         assert found == full_example()
 
     def test_what_people_decided_stands(self, sqlite):

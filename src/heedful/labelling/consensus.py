@@ -38,7 +38,7 @@ class Decided:
     value: the consensus, with only the questions that were decided.  confidence: of each, the share of votes or the
     posterior.  undecided: question → why there is no decision.  Items with the same answers share all three where a
     majority decided; what changes one of them copies it first (`own`).  beside: skips, gold and suggestions, where they
-    were asked for.
+    were asked for.  project, version: whose item it is, and what asks its questions now.
     """
 
     id: int
@@ -56,6 +56,8 @@ class Decided:
     undecided: dict[str, str] = field(default_factory=dict)
     method: str = "own"
     beside: Beside = NOTHING
+    project: str = ""
+    version: int = 0
 
     @property
     def n(self) -> int:
@@ -135,8 +137,9 @@ def gather(
         responses = responses_of(connection, item_ids)
     else:
         responses = responses_in(connection, found.id, spelled=spelled)
+    whose = {"project": found.slug, "version": found.version}
     items = [
-        Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], book.of(key))
+        Decided(key, name, kind, state, prompt, context or {}, meta or {}, group, responses[key], book.of(key), **whose)
         for prompt, key, name, kind, state, context, meta, group in rows
     ]
     if beside:

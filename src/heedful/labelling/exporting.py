@@ -18,7 +18,7 @@ from heedful.config.suggest import did_you_mean
 from heedful.examples.io import row_of
 from heedful.labelling.agreement_tables import agreement_table
 from heedful.labelling.consensus import AGGREGATES, MAJORITY, Aggregate, Decided, Gathered, decide, gather
-from heedful.labelling.database import many_rows
+from heedful.labelling.database import many_rows, now
 from heedful.labelling.formats import argilla, label_studio, native
 from heedful.labelling.formats.examples import to_example
 from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, unpaired
@@ -297,17 +297,11 @@ def _manifest(
     groups: Sequence[tuple[Decided, list[Row]]],
     reasons: Counter[str],
 ) -> dict[str, Any]:
-    aggregate = asked.aggregate if isinstance(asked.aggregate, str) else getattr(asked.aggregate, "__name__", "own")
-    params = asdict(replace(asked, aggregate=aggregate))
     book = items.book
     return {
-        "project": found.slug,
-        "format": asked.format,
-        "params": params,
+        **_head(found, asked),
         "newest_answer": book.newest,
         "versions": book.versions,
-        "current_version": found.version,
-        "questions": found.questions.model_dump(mode="json", exclude_none=True),
         "items": {"in": len(items), "out": len(groups)},
         "left_out": dict(sorted(reasons.items())),
         "kept_aside": _kept_aside(connection, found, asked),
@@ -315,6 +309,19 @@ def _manifest(
         "labellers": len(book.labellers),
         "agreement": agreement_table(items),
         "direction": _direction(asked),
+    }
+
+
+def _head(found: Project, asked: Asked) -> dict[str, Any]:
+    """What every manifest begins with.  `at` alone differs between exports of the same answers."""
+    aggregate = asked.aggregate if isinstance(asked.aggregate, str) else getattr(asked.aggregate, "__name__", "own")
+    return {
+        "project": found.slug,
+        "format": asked.format,
+        "params": asdict(replace(asked, aggregate=aggregate)),
+        "at": now() if asked.as_of is None else asked.as_of,
+        "current_version": found.version,
+        "questions": found.questions.model_dump(mode="json", exclude_none=True),
     }
 
 
@@ -337,9 +344,27 @@ def _kept_aside(connection: Connection, found: Project, asked: Asked) -> dict[st
 
 
 def _native(connection: Connection, found: Project) -> Export:
+    """Everything there is, whatever else was asked."""
+    lines: list[bytes] = []
+    kinds: Counter[str] = Counter()
+    current: list[Row] = []
     with many_rows():
-        lines = _spelled(native.rows(connection, found))
-    return sealed(lines, [], {"project": found.slug, "format": "native"})
+        for row in native.rows(connection, found):
+            lines += _spelled([row])
+            kinds[row["kind"]] += 1
+            if row["kind"] == "answer" and row["is_current"]:
+                current.append({name: row[name] for name in ("username", "project_version", "submitted_at")})
+    manifest = {
+        **_head(found, Asked("native")),
+        "newest_answer": max((row["submitted_at"] for row in current), default=None),
+        "versions": sorted({row["project_version"] for row in current}),
+        "items": {"in": kinds["item"], "out": kinds["item"]},
+        "left_out": {},
+        "answers": len(current),
+        "labellers": len({row["username"] for row in current}),
+        "kinds": dict(sorted(kinds.items())),
+    }
+    return sealed(lines, [], manifest)
 
 
 def _sha256(lines: Iterable[bytes]) -> str:

@@ -1,7 +1,8 @@
 """Our own JSON Lines of a whole project: versions, items, every revision of every answer.  Reads back what it wrote.
 
-One object a line, its `kind` first: `project`, `version`, `user`, `item`, `answer`, `skip`, `flag`, `adjudication`, and
-`end`, which says how many there were.
+One object a line, its `kind` first: `project`, `version`, `user`, `item`, `answer`, `skip`, `draft`, `flag`,
+`adjudication` (`superseded_by`: which of them, counted from 0, came after it), and `end`, which says how many rows
+there were.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from heedful.labelling.storing import store_answer
 from heedful.labelling.tables import (
     adjudication,
     annotation,
+    draft,
     flag,
     gold,
     item,
@@ -113,15 +115,20 @@ def _answers(connection: Connection, found: Project, external: dict[int, str], n
         yield {"kind": "answer", **about, **dict(zip(fields, values, strict=True))}
     for kind, table, fields in (
         ("skip", skip, ("reason", "comment", "at")),
-        ("flag", flag, ("kind", "comment", "at", "resolved_at")),
-        ("adjudication", adjudication, ("value", "category", "note", "at")),
+        ("draft", draft, ("value", "updated_at")),
+        ("flag", flag, ("kind", "comment", "at", "resolved_at", "resolved_by")),
+        ("adjudication", adjudication, ("value", "category", "note", "at", "superseded_by")),
     ):
         asked = select(table).join(item, item.c.id == table.c.item_id).where(item.c.project_id == found.id)
-        if kind == "adjudication":
-            asked = asked.where(adjudication.c.superseded_by.is_(None))
-        for row in connection.execute(asked.order_by(table.c.item_id, table.c.user_id, table.c.at)).mappings():
+        order = (table.c.item_id, *([table.c.id] if "id" in table.c else [table.c.user_id]))
+        noted = connection.execute(asked.order_by(*order)).mappings().all()
+        places = {row["id"]: place for place, row in enumerate(noted)} if kind == "adjudication" else {}
+        for row in noted:
             about = {"item": external[row["item_id"]], "username": names[row["user_id"]]}
             named = {("flag_kind" if name == "kind" else name): row[name] for name in fields}
+            for name, called in (("resolved_by", names), ("superseded_by", places)):
+                if named.get(name) is not None:
+                    named[name] = called[named[name]]
             yield {"kind": kind, **about, **named}
 
 
@@ -164,6 +171,7 @@ class _Restorer:
         self.slots: dict[tuple[int, int], int] = {}
         self.projects: dict[int, Project] = {}  # by version
         self.done: Counter[int] = Counter()
+        self.decisions: list[tuple[int, Any]] = []  # id, and the place among them of the one that superseded it
 
     def _insert(self, table: Any, values: Row) -> int:
         key = self.connection.execute(insert(table).values(**values)).inserted_primary_key
@@ -192,6 +200,7 @@ class _Restorer:
         kinds |= {
             "answer": self._answer,
             "skip": self._note,
+            "draft": self._note,
             "flag": self._note,
             "adjudication": self._note,
             "end": self._end,
@@ -269,12 +278,23 @@ class _Restorer:
             self.done[user_id] += one["kind"] == "normal"
 
     def _note(self, row: Row) -> None:
-        table = {"skip": skip, "flag": flag, "adjudication": adjudication}[row["kind"]]
+        table = {"skip": skip, "draft": draft, "flag": flag, "adjudication": adjudication}[row["kind"]]
         about = {"item_id": self.items[row["item"]]["id"], "user_id": self._user(row["username"])}
         left = {name: value for name, value in row.items() if name not in ("kind", "item", "username", "flag_kind")}
         if "flag_kind" in row:
             left["kind"] = row["flag_kind"]
-        self.connection.execute(insert(table).values(**about, **left))
+        if left.get("resolved_by") is not None:
+            left["resolved_by"] = self._user(left["resolved_by"])
+        later = left.pop("superseded_by", None)
+        key = self.connection.execute(insert(table).values(**about, **left)).inserted_primary_key
+        if table is adjudication:
+            assert key is not None
+            self.decisions.append((key[0], later))
+
+    def _decision(self, place: Any) -> int:
+        if not isinstance(place, int) or not 0 <= place < len(self.decisions):
+            raise UserError(f"a decision is superseded by number {place!r}, which is not there.")
+        return self.decisions[place][0]
 
     def _end(self, row: Row) -> None:
         if row["rows"] != self.num_rows:
@@ -285,6 +305,10 @@ class _Restorer:
         """Counts.  Raises UserError for a file that is cut off."""
         if not self.ended:
             raise UserError("the last line of the file is missing: it was cut off.")
+        for key, later in self.decisions:
+            if later is not None:
+                values = {"superseded_by": self._decision(later)}
+                self.connection.execute(update(adjudication).where(adjudication.c.id == key).values(**values))
         for user_id, number in self.done.items():
             mine = (membership.c.project_id == self.project_id) & (membership.c.user_id == user_id)
             self.connection.execute(update(membership).where(mine).values(num_done=number))

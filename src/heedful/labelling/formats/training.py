@@ -166,7 +166,8 @@ def safe_rlhf(one: Decided, shape: Shape, harms: Sequence[str] = HARMS) -> list[
 def about(one: Decided, question: str) -> Row:
     """What is written beside a row: which item it is of, and how sure its decision is."""
     agreement = agreement_of(one, question)
-    meta: Row = {"item": one.external_id, "group": one.group, "n": one.n, "method": one.method}
+    whose = {"project": one.project, "version": one.version}
+    meta: Row = {"item": one.external_id, "group": one.group, "n": one.n, "method": one.method, **whose}
     if agreement is not None:
         meta["agreement"] = round(agreement, 4)
     if question in one.confidence:
