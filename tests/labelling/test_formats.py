@@ -596,7 +596,7 @@ class TestOurOwnExamples:
 
     def test_what_nobody_is_asked_survives(self, sqlite):
         found = self.back(sqlite, {"rationale": {}}, {"rationale": "why not"})
-        assert set(found.extra.pop("labelling")) == {"item", "group", "n", "method", "project", "version"}
+        assert set(found.extra.pop("labelling")) == {"item", "group", "n", "method", "project", "version", "decided"}
         assert found == full_example()
 
     def test_what_people_decided_stands(self, sqlite):

@@ -12,10 +12,11 @@ from sqlalchemy import select
 from heedful.config import TrainConfig
 from heedful.labelling import work
 from heedful.labelling.events import verify
+from heedful.labelling.formats.examples import from_example
 from heedful.labelling.new_items import NewItem, NewResponse
 from heedful.labelling.tables import item, suggestion
 from heedful.scorers import get
-from heedful.types import Message
+from heedful.types import Example, Message, Response, UserError
 from heedful.workflows.labels import suggest, with_labels
 from tests.labelling.conftest import answered, better, make_project, person
 
@@ -103,3 +104,21 @@ def test_the_manifest_of_what_a_run_is_trained_on_is_of_that_file(sqlite, tmp_pa
     assert manifest["sha256"]["train"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert manifest["items"] == {"in": 3, "out": 2}
     assert manifest["left_out"]["nothing was decided on it"] == 1
+
+
+def test_labels_that_the_data_brought_are_not_taken_for_what_people_decided(sqlite, tmp_path, monkeypatch):
+    def judged(number: int) -> Example:
+        answers = [Response([Message("assistant", f"{word} {number}")], safe=word == "yes") for word in ("yes", "no")]
+        return Example([Message("user", f"Question {number}?")], answers, better=0, safer=0, id=f"e{number}")
+
+    make_project(sqlite, new_items=[from_example(judged(number)) for number in range(3)])
+    monkeypatch.setenv("HEEDFUL_LABELS", str(sqlite.url.database))
+    asked = TrainConfig(objective="dpo", data="label:p", model="m", out=str(tmp_path / "runs" / "one"))
+    with pytest.raises(UserError, match="nothing is decided yet"):
+        with_labels(asked, [].append)
+    answered(sqlite, "ann", [better("r1")])
+    with_labels(asked, [].append)
+    [file] = (tmp_path / "runs" / "labels").glob("*.jsonl")
+    [row] = map(json.loads, file.read_text().splitlines())
+    assert (row["better"], row["safer"]) == (1, 0)
+    assert row["extra"]["labelling"]["decided"] == ["preference"]

@@ -102,9 +102,13 @@ def _exported(entry: str, db: Database, folder: Path, echo: Echo) -> str:
 
 
 def _says_something(row: dict[str, Any]) -> bool:
-    """Whether an item got any label."""
-    labels = ("desirable", "safe", "rank")
-    return "better" in row or "safer" in row or any(name in one for one in row["responses"] for name in labels)
+    """Whether people gave an item any label; those that its data brought are not theirs."""
+    decided = row["extra"]["labelling"]["decided"]
+    if ("preference" in decided and "better" in row) or ("safer" in decided and "safer" in row):
+        return True
+    labels = {"thumbs": "desirable", "safety": "safe", "ranking": "rank"}
+    theirs = [label for question, label in labels.items() if question in decided]
+    return any(label in one for one in row["responses"] for label in theirs)
 
 
 def suggest(db: Database, slug: str, scorer: Scorer, name: str, *, echo: Echo = print) -> int:

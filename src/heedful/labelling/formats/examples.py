@@ -107,7 +107,7 @@ def to_example(one: Decided, questions: Questions) -> Example:
         response, more = _response(one, row, peoples)
         responses.append(response)
         of_responses.append(more)
-    labelling = about(one, next(iter(value), ""))
+    labelling = about(one, next(iter(value), "")) | {"decided": sorted(value)}
     if left or any(of_responses):
         labelling["data"] = {**left, "responses": of_responses} if any(of_responses) else left
     meta["labelling"] = labelling
