@@ -7,7 +7,7 @@ import re
 import threading
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from heedful.labelling import accounts, work
@@ -15,7 +15,7 @@ from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
 from heedful.labelling.projects import get_project
 from heedful.labelling.questions import Questions
-from heedful.labelling.tables import annotation
+from heedful.labelling.tables import annotation, suggestion
 from heedful.labelling.versions import add_version
 from heedful.labelling.web.app import create_app
 from heedful.labelling.web.remembered import Remembered
@@ -238,25 +238,34 @@ class TestTheFormWithoutJavaScript:
         path = f"/api/v1/slots/{task['slot']}/submit"
         assert task["version"] == 2
         assert "no strength is asked for" in server.post(path, headers=headers, json=body).text
-        assert "there is no version 3" in server.post(path, headers=headers, json={**body, "version": 3}).text
-        assert server.post(path, headers=headers, json={**body, "version": 1}).status_code == 201
+        for version in (1, 3):  # replaced before this task was given out; not there
+            late = server.post(path, headers=headers, json={**body, "version": version})
+            assert (late.status_code, f"version: {version} was not shown" in late.text) == (422, True)
+        with sqlite.write() as connection:
+            add_version(connection, "p", found.questions, "As before.", found.settings)
+        body["value"] = better("r0")
+        assert server.post(path, headers=headers, json={**body, "version": 2}).status_code == 201
         with sqlite.read() as connection:
             rows = connection.execute(
                 select(annotation.c.value, annotation.c.project_version).order_by(annotation.c.id)
             ).all()
             given = work.mine(connection, ann, "p")
-        assert [(row.value["preference"]["strength"], row.project_version) for row in rows] == [(3, 1), (2, 1)]
-        changed = {"value": better("r1"), "client_key": "k3"}
+        assert [row.value["preference"].get("strength") for row in rows] == [3, None]
+        assert [row.project_version for row in rows] == [1, 2]
+        changed = {"value": {"preference": {"winner": "r1", "strength": 2}}, "client_key": "k3"}
         path = f"/api/v1/annotations/{given[0]['annotation']}/revise"
         assert server.post(path, headers=headers, json=changed).status_code == 201
         with sqlite.read() as connection:
-            assert connection.scalars(select(annotation.c.project_version).order_by(annotation.c.id)).all() == [1, 1, 2]
+            assert connection.scalars(select(annotation.c.project_version).order_by(annotation.c.id)).all() == [1, 2, 3]
 
-    @pytest.mark.parametrize("suggested", ["words", "nonsense"])
+    @pytest.mark.parametrize("suggested", ["words", "nonsense", "text"])
     def test_a_suggestion_is_shown_where_it_should_be(self, sqlite, server, suggested):
         said: object = {"winner": "r1"} if suggested == "words" else {"winner": "r7"}
         known = pair(0, suggestions={"model": {"preference": said, "scores": {"r0": 0.5}}})
         make_project(sqlite, new_items=[known], show_suggestions=True, shuffle=False)
+        if suggested == "text":  # as an older release took it
+            with sqlite.write() as connection:
+                connection.execute(update(suggestion).values(value="r0"))
         log_in(sqlite, server, person(sqlite, "ann", member="annotator"))
         expected = "model suggests: B is better" if suggested == "words" else "model suggests: no answer"
         assert expected in server.get("/p/p").text

@@ -113,7 +113,7 @@ def test_skips_and_suggestions_go_and_come(sqlite, stub):
     one, other = items()
     model = {name: said(tied=True)[name] for name in ("ranking", "preference", "rating", "safety", "safer")}
     one.suggestions, one.scores = {"m": model}, {"m": 0.25}
-    make_project(sqlite, questions=EVERYTHING, new_items=[one, other], overlap=2)
+    make_project(sqlite, questions=EVERYTHING, new_items=[one, other], overlap=2, show_suggestions=True)
     answered(sqlite, "ann", [said(tied=False), None])
     answered(sqlite, "bob", [None, said(tied=True)])
     answered(sqlite, "stranger", [None])

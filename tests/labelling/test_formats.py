@@ -327,7 +327,8 @@ class TestThereAndBackAgain:
         first = pair(0, suggestions={"model": {**said, **small}}, scores={"model": 0.75})
         other = pair(1, suggestions={"data": {"preference": {"winner": None, "outcome": "tie"}}})
         wrong = {"preference": {"winner": "r7"}, "ranking": {"ranks": 3}, "scores": {"r0": 1.0}, "rationale": 7}
-        make_project(sqlite, new_items=[first, other, pair(2, suggestions={"m": wrong})], questions=EVERYTHING)
+        new_items = [first, other, pair(2, suggestions={"m": wrong})]
+        make_project(sqlite, new_items=new_items, questions=EVERYTHING, show_suggestions=True)
         answered(sqlite, "ann", [FULL_ANSWER] * 3)
         done = exported(sqlite, "argilla")
         assert done.rows[0]["suggestions"]["preference"] == {"value": "r0", "score": 0.75, "agent": "model"}
@@ -342,14 +343,28 @@ class TestThereAndBackAgain:
         assert before[:2] == after[:2]
         assert before[0]["suggestions"] == [("model", {**said, **small}, 0.75)]
 
-    def test_of_two_suggestions_argilla_gets_the_newest(self, sqlite):
-        make_project(sqlite, new_items=[pair(0, suggestions={"old": better("r0")})])
+    def test_of_two_suggestions_argilla_gets_the_newest_and_no_strength_of_the_other(self, sqlite):
+        older = {"preference": {"winner": "r0", "strength": 3}}
+        known, asked = pair(0, suggestions={"old": older}), {"preference": {"strength": 3}}
+        make_project(sqlite, new_items=[known], questions=asked, show_suggestions=True)
         again = pair(0, suggestions={"new": better("r1")})
         with sqlite.write() as connection:
             items.add_items(connection, "p", [again], on_conflict="update")
-        answered(sqlite, "ann", [better("r0")])
+        answered(sqlite, "ann", [older])
         [row] = exported(sqlite, "argilla").rows
         assert row["suggestions"] == {"preference": {"value": "r1", "score": None, "agent": "new"}}
+
+    def test_other_tools_labellers_see_no_more_than_ours(self, sqlite):
+        make_project(sqlite, new_items=[from_example(full_example())])
+        answered(sqlite, "ann", [better("r0")])
+        [record], [task] = (exported(sqlite, name).rows for name in ("argilla", "label-studio"))
+        assert record["suggestions"] == {}
+        assert not any("heedful:data" in json.dumps(row) for row in (record, task))
+
+    def test_a_strength_that_cannot_be_chosen_is_no_answer_there(self, sqlite):
+        make_project(sqlite, 1)
+        answered(sqlite, "ann", [{"preference": {"winner": "r0", "strength": 1}}])
+        assert exported(sqlite, "argilla").rows[0]["responses"].keys() == {"preference"}
 
     def test_label_studios_configuration_is_that_of_the_tasks(self, sqlite):
         """Every result comes from a control of the configuration, and every text that it shows is in the task."""

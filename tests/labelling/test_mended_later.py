@@ -16,11 +16,12 @@ from heedful.labelling.database import Database
 from heedful.labelling.events import CLI
 from heedful.labelling.exporting import Asked, export
 from heedful.labelling.formats import native
+from heedful.labelling.formats.examples import from_example
 from heedful.labelling.new_items import Given, NewItem, NewResponse
 from heedful.labelling.projects import get_project
 from heedful.labelling.tables import gold, item, slot, suggestion, user
 from heedful.labelling.web.app import create_app
-from heedful.types import Message, UserError
+from heedful.types import Example, Message, Response, UserError
 from tests.labelling.conftest import answered, better, make_project, pair, person
 from tests.labelling.test_app import token
 
@@ -343,3 +344,28 @@ class TestExportsOnTheCommandLine:
         assert main(["label", "create", "Not A Name", "preference"]) == 2
         assert main(["label", "users", "add", "ann", "--project", "p"]) == 2
         assert not list(tmp_path.iterdir())
+
+
+def test_a_suggestion_that_is_no_mapping_is_refused(sqlite):
+    make_project(sqlite, 1)
+    with sqlite.write() as connection:
+        added = items.add_items(connection, "p", [pair(9, suggestions={"gpt": "r0"})])
+    assert [reason for _, reason in added.refused] == ["suggestions must be {AGENT: {QUESTION: ANSWER}}"]
+
+
+def test_an_update_leaves_no_label_of_earlier_data(sqlite):
+    def judged(name: str, *, desirable: bool) -> NewItem:
+        answers = [Response([Message("assistant", word)], desirable=desirable, reward=0.5) for word in ("one", "two")]
+        return from_example(Example([Message("user", "Why?")], answers, better=0, margin=1.0, id=name))
+
+    make_project(sqlite, new_items=[judged(name, desirable=True) for name in "ef"], questions={"rationale": {}})
+    fresh = [NewResponse([Message("assistant", word)]) for word in ("new", "newer")]
+    with sqlite.write() as connection:
+        later = [judged("e", desirable=False), NewItem([Message("user", "Why?")], fresh, "f")]
+        items.add_items(connection, "p", later, on_conflict="update")
+    answered(sqlite, "ann", [{"rationale": "so"}, {"rationale": "so"}])
+    with sqlite.read() as connection:
+        same, other = export(connection, "p", Asked("heedful")).rows
+    assert [one["desirable"] for one in same["responses"]] == [False, False]
+    assert not {"better", "margin"} & other.keys()
+    assert not any({"desirable", "reward"} & one.keys() for one in other["responses"])

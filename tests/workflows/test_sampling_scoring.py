@@ -178,7 +178,7 @@ class TestFailures:
         turned = {"prompt": "r", "chosen": " fine", "rejected": " bad"}
         first, second = self.scored(tmp_path, [pair, turned])
         assert (first.better, [r.text for r in first.responses]) == (None, [" fine"])
-        assert (second.better, [r.text for r in second.responses]) == (0, [" fine"])
+        assert (second.better, [r.text for r in second.responses]) == (None, [" fine"])
 
     def test_nothing_scored_is_no_success(self, tmp_path):
         with pytest.raises(RunError, match="not one response could be scored: the scorer raised ZeroDivisionError"):

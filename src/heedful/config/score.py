@@ -22,7 +22,7 @@ class ScoreConfig(Schema):
     out: Path = Field(description="folder of the shards; the same command continues it")
     split: Split = Field("own", description="pieces that are scored apart; own: as the scorer cuts them")
     workers: Annotated[int, Ge(1), Le(MOST_WORKERS)] = Field(
-        1, description="processes that score; from 2 on a crash costs one document only"
+        1, description="processes that score; from 2 on a crash costs one document only (not so with ray)"
     )
     format: Literal["jsonl", "parquet"] = Field("jsonl", description="of the shards")
     engine: Engine = Field("processes", description="ray: over the machines of a Ray cluster")

@@ -49,11 +49,12 @@ def read_beside(
     as_of: what there was then; gold has no time.  without_paused: leave out the skips of labellers who are paused.
     """
     skips, suggestions = defaultdict[int, list[Skipped]](list), defaultdict[int, list[Suggested]](list)
+    before = [annotation.c.submitted_at <= as_of] if as_of is not None else []
     asked = (
         select(skip.c.item_id, user.c.username, skip.c.reason, skip.c.comment)
         .join(user, user.c.id == skip.c.user_id)
         .where(*_here(skip, found), *([skip.c.at <= as_of] if as_of is not None else []))
-        .where(~exists().where(annotation.c.item_id == skip.c.item_id, annotation.c.user_id == skip.c.user_id))
+        .where(~exists().where(annotation.c.item_id == skip.c.item_id, annotation.c.user_id == skip.c.user_id, *before))
         .order_by(skip.c.item_id, user.c.username)
     )
     if without_paused:

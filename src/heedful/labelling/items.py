@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, cast, delete, func, select, update
 from heedful.labelling.database import Database, Spelled, insert_many, many_rows, new_ids, now, stream
 from heedful.labelling.events import CLI, Actor, record
 from heedful.labelling.given import take_answers
-from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns
+from heedful.labelling.new_items import NewItem, digest, problem_of, response_keys, turns, without_labels
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.slots import count_slots, release, resize, rewind, slot_rows, wanted
 from heedful.labelling.tables import (
@@ -190,6 +190,9 @@ class _Adder:
         new = _item_row(self.project, row.external_id, one)
         kept = {"kind", "state", "created_at", *(name for name in ("context", "meta") if new[name] is None)}
         values = {name: value for name, value in new.items() if name not in kept}
+        if changed and new["meta"] is None:  # what the data said of the texts that were there
+            meta = self.connection.scalar(select(item.c.meta).where(item.c.id == row.id))
+            values["meta"] = without_labels(meta or {}) or None
         self.connection.execute(update(item).where(item.c.id == row.id).values(**values))
         if changed:
             held = select(slot.c.id).where(slot.c.item_id == row.id, slot.c.state == "leased")
@@ -197,6 +200,10 @@ class _Adder:
             self.connection.execute(delete(draft).where(draft.c.item_id == row.id))
             self.connection.execute(delete(response).where(response.c.item_id == row.id))
             insert_many(self.connection, response, _response_rows(row.id, one))
+        for said in [] if changed else _response_rows(row.id, one):
+            if said["meta"] is not None:
+                here = (response.c.item_id == row.id) & (response.c.key == said["key"])
+                self.connection.execute(update(response).where(here).values(meta=said["meta"]))
         if one.gold is not None:
             known = {"expected": one.gold, "explanation": one.explanation}
             self.connection.execute(update(gold).where(gold.c.item_id == row.id).values(**known))

@@ -66,6 +66,15 @@ class NewItem:
         return [turns(self.prompt), [turns(one.messages) for one in self.responses]]
 
 
+DATA = "heedful:data"
+"""In the meta of an item and of its responses: the labels that its data brought."""
+
+
+def without_labels(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Meta without the labels that the data brought, which labellers should not see."""
+    return {name: value for name, value in meta.items() if name != DATA}
+
+
 def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
     """Messages as they are stored."""
     return [{"role": message.role, "content": message.content} for message in messages]
@@ -107,6 +116,8 @@ def problem_of(found: Project, one: NewItem) -> str | None:
         orjson.dumps([one.gold, one.suggestions, one.explanation, [r.source for r in one.responses]])
     except TypeError as wrong:
         return f"it holds what cannot be stored: {wrong}"
+    if any(not isinstance(value, dict) for value in one.suggestions.values()):
+        return "suggestions must be {AGENT: {QUESTION: ANSWER}}"
     if any(not response.messages or not response.messages[-1].content.strip() for response in one.responses):
         return "a response is empty"
     texts = {tuple((turn.role, turn.content) for turn in response.messages) for response in one.responses}

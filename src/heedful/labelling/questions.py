@@ -197,12 +197,14 @@ def check(questions: Questions, keys: Sequence[str], value: Mapping[str, Any]) -
     return verdict
 
 
-def well_formed(questions: Questions, keys: Sequence[str], value: Mapping[str, Any]) -> Value:
+def well_formed(questions: Questions, keys: Sequence[str], value: Any) -> Value:
     """Of what nobody checked, a model's suggestion, the parts that answer questions which are asked.
 
     A preference may lack its strength, and a tie its name.
     """
     found: Value = {}
+    if not isinstance(value, Mapping):
+        return found
     for name, question in questions.asked().items():
         said: Any = value.get(name)
         if name == "preference" and isinstance(said, dict) and "winner" in said:

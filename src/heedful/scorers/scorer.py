@@ -84,6 +84,8 @@ class Scorer:
     def _alone(self, example: Example) -> float | str:
         try:
             [[score]] = self.examples([example])
+        except WrongCount:
+            raise
         except Exception as error:
             return reason_of(error)
         return score

@@ -10,6 +10,7 @@ from heedful.workflows.annotate_shards import Done, Shard, finish, judge, load_s
 from heedful.workflows.fan_out import alone
 
 DIED = "the scorer's process died on it"
+PLAIN = "A plain text."
 GIVE_UP = 20
 """If so many documents kill the scorer one after the other and it judged none before, it is the scorer's fault."""
 
@@ -22,6 +23,8 @@ def annotate_apart(shard: Shard, name: str, split: Split, form: str, device: str
     began = time.monotonic()
     if alone(load_scorer, name, device) is None:
         raise RunError(f"the process dies in which the scorer {name} is loaded, for want of memory perhaps.")
+    if alone(judge, [{"text": PLAIN}], name, split, device) is None:
+        raise RunError(f"the process of the scorer {name} dies even on the text {PLAIN!r}.")
     found: list[Judgement | str] = []
     parts = [shard.rows]  # the next one last
     while parts:

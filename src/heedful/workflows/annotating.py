@@ -54,7 +54,7 @@ def annotate_documents(scorer: str, asked: ScoreConfig, *, dry_run: bool = False
     """Score every document of the data and write them, in their order, into shards; continue what was begun.
 
     A document that the scorer cannot judge goes to `.score/failed.jsonl` with the reason; nothing else is lost.  With
-    two workers or more that holds of one on which the scorer's process dies too.
+    two worker processes or more that holds of one on which the scorer's process dies too.
     Raises UserError for a mistake in what is asked, a device that is not here, and a folder in which something else was
     begun; RunError if the scorer's process dies whatever it is given.
     """

@@ -97,9 +97,10 @@ def _judged(
 
 
 def _with_responses(example: Example, kept: list[int]) -> Example:
-    """The example with these of its responses; a verdict for one that is gone is gone too."""
-    better, safer = (kept.index(k) if k in kept else None for k in (example.better, example.safer))
-    return replace(example, responses=[example.responses[k] for k in kept], better=better, safer=safer)
+    """The example with these of its responses; a verdict between two of which one is gone is gone too."""
+    better, safer = (kept.index(k) if k in kept and len(kept) > 1 else None for k in (example.better, example.safer))
+    of_pair = {"strength": None, "margin": None} if better is None and example.better is not None else {}
+    return replace(example, responses=[example.responses[k] for k in kept], better=better, safer=safer, **of_pair)
 
 
 def _list_failures(failures: Sequence[Row], path: Path, echo: Echo) -> None:

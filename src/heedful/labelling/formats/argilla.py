@@ -14,7 +14,7 @@ from typing import Any
 from heedful.labelling.accounts import username_of
 from heedful.labelling.consensus import Decided
 from heedful.labelling.formats.argilla_values import gathered, renamed, spread, suggested, suggestions_of
-from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys, without_group
+from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys, without_group, without_labels
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import SEVERITIES, Questions
 from heedful.types import TEXT, Message, UserError
@@ -32,8 +32,9 @@ TIES_LOST = (
 def rows(found: Project, items: Sequence[Decided]) -> list[Row]:
     """Records.  A field with several turns in any of them is a chat in all."""
     chats = chat_fields(items)
-    first = questions_asked(found.questions, response_keys(1))[0]["name"]
-    return [_row(found.questions, one, chats, first) for one in items]
+    keys = response_keys(max((len(one.responses) for one in items), default=1))
+    asked = [question["name"] for question in questions_asked(found.questions, keys)]
+    return [_row(found, one, chats, asked) for one in items]
 
 
 def chat_fields(items: Sequence[Decided]) -> set[str]:
@@ -53,17 +54,24 @@ def _fields(one: Decided) -> Iterator[tuple[str, list[dict[str, str]]]]:
     yield from ((r.key, r.content) for r in one.responses)
 
 
-def _row(questions: Questions, one: Decided, chats: set[str], first: str) -> Row:
-    """first: the question at which a discarded response, which answers none, is written."""
+def _row(found: Project, one: Decided, chats: set[str], asked: Sequence[str]) -> Row:
+    """asked: the questions; at the first a discarded response, which answers none, is written.
+
+    Suggestions go along where the project shows them: Argilla shows what it has.
+    """
     fields: Row = {
         name: [{**turn} for turn in turns] if name in chats else turns[0]["content"] for name, turns in _fields(one)
     }
     responses: dict[str, list[Row]] = {}
     for answer in one.answers:
         for question, value in spread(answer.value).items():
+            if question not in asked:  # a strength that cannot be chosen
+                continue
             responses.setdefault(question, []).append({"value": value, "user_id": answer.labeller})
     for skip in one.beside.skips:
-        responses.setdefault(first, []).append({"value": None, "user_id": skip.labeller, "status": "discarded"})
+        responses.setdefault(asked[0], []).append({"value": None, "user_id": skip.labeller, "status": "discarded"})
+    shown = one.beside.suggestions if found.settings.show_suggestions else ()
+    suggestions = suggested(found.questions, one.keys, shown)
     metadata: Row = {f"{r.key}_source": r.source for r in one.responses if r.source is not None}
     if one.beside.skips:
         metadata["skips"] = [skip._asdict() for skip in one.beside.skips]
@@ -71,8 +79,8 @@ def _row(questions: Questions, one: Decided, chats: set[str], first: str) -> Row
     return {
         "id": one.external_id,
         "fields": fields,
-        "metadata": {**one.meta, "group": one.group, **metadata},
-        "suggestions": suggested(questions, one.keys, one.beside.suggestions),
+        "metadata": {**without_labels(one.meta), "group": one.group, **metadata},
+        "suggestions": {name: said for name, said in suggestions.items() if name in asked},
         "responses": responses,
         "vectors": {},
         "status": status,

@@ -95,11 +95,14 @@ def _names(one: Any) -> Any:
 
 
 def suggested(questions: Questions, keys: Sequence[str], said: Sequence[Suggested]) -> Row:
-    """Suggestions by Argilla's questions, each of which holds one: the newest there is."""
+    """Suggestions by Argilla's questions, each of which holds one: to each of ours the newest there is, whole."""
     found: Row = {}
+    answered: set[str] = set()
     for one in said:
-        for question, value in spread(well_formed(questions, keys, one.value)).items():
-            found.setdefault(question, {"value": value, "score": one.score, "agent": one.agent})
+        parts = well_formed(questions, keys, one.value)
+        for question, value in spread({name: parts[name] for name in parts if name not in answered}).items():
+            found[question] = {"value": value, "score": one.score, "agent": one.agent}
+        answered |= parts.keys()
     return found
 
 

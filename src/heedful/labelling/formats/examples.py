@@ -12,12 +12,11 @@ from typing import Any
 
 from heedful.labelling.consensus import Decided
 from heedful.labelling.formats.training import about
-from heedful.labelling.new_items import NewItem, NewResponse, messages_of
+from heedful.labelling.new_items import DATA, NewItem, NewResponse, messages_of
 from heedful.labelling.questions import Questions
 from heedful.types import Example, Message, Response, Span
 
 Row = dict[str, Any]
-DATA = "heedful:data"
 BETWEEN = ("better", "safer", "strength", "margin", "source")
 """Fields of an Example that are kept as they are."""
 OF_RESPONSE = ("reward", "cost", "desirable", "safe", "harm_categories", "severity", "rank", "weight")
@@ -141,7 +140,8 @@ def _response(one: Decided, row: Any, peoples: set[str]) -> tuple[Response, Row]
 def _turns(stored: list[dict[str, str]], said: Row) -> list[Message]:
     turns = messages_of(stored)
     for place in said.get("untrained", []):
-        turns[place].trained = False
+        if place < len(turns):
+            turns[place].trained = False
     return turns
 
 

@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 from heedful.labelling.consensus import Decided
 from heedful.labelling.formats.argilla import PROMPTS, RESPONSES
 from heedful.labelling.formats.argilla_values import ranks_of
-from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys, without_group
+from heedful.labelling.new_items import Given, NewItem, NewResponse, response_keys, without_group, without_labels
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import SEVERITIES, Dimension, Questions, Value
 from heedful.types import Message, UserError
@@ -45,7 +45,7 @@ def _row(questions: Questions, one: Decided) -> Row:
     return {
         "id": one.external_id,
         "data": data,
-        "meta": {**one.meta, "group": one.group, **sources},
+        "meta": {**without_labels(one.meta), "group": one.group, **sources},
         "annotations": annotations,
     }
 

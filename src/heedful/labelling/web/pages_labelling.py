@@ -108,9 +108,10 @@ def _suggested(found: projects.Project, task: work.Task | None) -> list[dict[str
     listed = []
     for one in suggestions:
         words: list[str] = []
-        for name in asked & one["value"].keys():
+        value = one["value"] if isinstance(one["value"], dict) else {}
+        for name in asked & value.keys():
             with suppress(KeyError, TypeError, AttributeError):
-                words += in_words({name: one["value"][name]}, shown)
+                words += in_words({name: value[name]}, shown)
         listed.append({**one, "words": sorted(words)})
     return listed
 

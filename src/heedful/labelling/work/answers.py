@@ -24,6 +24,7 @@ from heedful.labelling.tables import (
     item,
     membership,
     project,
+    project_version,
     response,
     slot,
 )
@@ -117,7 +118,7 @@ def _submit(
     found = get_project(connection, row.slug)
     if found.state == "closed":
         raise Refused(409, "the project is closed; no answer is taken any more")
-    shown = _as_shown(connection, found, version)
+    shown = _as_shown(connection, found, version, since=row.served_at)
     value = {name: said for name, said in value.items() if said is not None}
     warnings = _checked(connection, shown, row.item_id, value)
     stored = _store(connection, shown, account, row, 0, client_key, value, warnings, active_ms, wall_ms)
@@ -133,12 +134,17 @@ def _submit(
     return Submitted(stored, warnings=warnings, feedback=feedback)
 
 
-def _as_shown(connection: Connection, found: Project, version: int | None) -> Project:
-    """The project as of the version that somebody saw: another one may have been made while they read."""
+def _as_shown(connection: Connection, found: Project, version: int | None, *, since: float | None) -> Project:
+    """The project as of the version that somebody saw: another one may have been made while they read.
+
+    since: when they first had the task; a version that was replaced before cannot have been what they saw.
+    """
     if version is None or version == found.version:
         return found
-    if not 1 <= version < found.version:
-        raise Refused(422, f"version: there is no version {version}; send that of the task, or none")
+    here = (project_version.c.project_id == found.id) & (project_version.c.version == version + 1)
+    replaced = connection.execute(select(project_version.c.created_at).where(here)).scalar()
+    if version < 1 or replaced is None or replaced < (since or 0.0):
+        raise Refused(422, f"version: {version} was not shown with this task; send the task's own, or none")
     return get_project(connection, found.slug, version)
 
 
@@ -237,7 +243,7 @@ def revise(
         )
         if connection.execute(later).scalar_one() >= found.settings.undo_window:
             raise Refused(403, f"only your last {found.settings.undo_window} answers can be changed")
-        shown = _as_shown(connection, found, version)
+        shown = _as_shown(connection, found, version, since=row.submitted_at)
         value = {name: said for name, said in value.items() if said is not None}
         warnings = _checked(connection, shown, row.item_id, value)
         connection.execute(update(annotation).where(annotation.c.id == row.id).values(is_current=False))
