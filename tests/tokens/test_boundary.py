@@ -49,6 +49,7 @@ def test_what_is_left_of_a_prompt_that_ends_in_blanks_is_stable(style, words, bl
 @settings(max_examples=100, deadline=None)
 @given(style=st.sampled_from(STYLES), text=st.text("ab:é你 \n", max_size=12))
 @example(style="gpt2", text=" \n")  # the blank's span is trimmed to nothing
+@example(style="gpt2", text="\n  \n")  # the blanks are trimmed off a token that begins with something else
 def test_a_cut_stands_between_characters(style, text):
     vocabulary = Vocabulary(make(style))
     ids, ends = vocabulary.encode_with_ends(text)

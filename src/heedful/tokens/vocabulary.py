@@ -33,6 +33,7 @@ class Vocabulary:
             )
         self.tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
+        self._blanks_of: dict[int, int] = {}
         self.eos_id: int | None = _first(tokenizer.eos_token_id, tokenizer.sep_token_id)
         bos = _first(tokenizer.bos_token_id, tokenizer.cls_token_id)
         with_special = tokenizer("a", add_special_tokens=True)["input_ids"]
@@ -55,15 +56,10 @@ class Vocabulary:
     def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
         """Token ids and, for each token, the character position where it ends.
 
-        Tokens tile the text: one starts where the one before it ends.  Fast tokenizers trim blanks off a token's span,
-        and leave nothing of one that is all blanks; its length is then that of its text.
+        Tokens tile the text: one starts where the one before it ends.
         """
-        encoding = self._ready().encode(text, add_special_tokens=False)
-        ends: list[int] = []
-        for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
-            before = ends[-1] if ends else 0
-            ends.append(max(before, end) if start < end else before + len(self.decode([index])))
-        return encoding.ids, ends
+        ids, ends = self._tiled(self._ready().encode(text, add_special_tokens=False), len(text))
+        return ids.tolist(), ends.tolist()
 
     def encode_with_starts(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each text, token ids (int32) and the character position where each token starts (int64).
@@ -71,14 +67,34 @@ class Vocabulary:
         Tokens tile the text, as in `encode_with_ends`.
         """
         found = []
-        for encoding in self._ready().encode_batch(list(texts), add_special_tokens=False):
-            ids = np.array(encoding.ids, np.int32)
-            offsets = np.array(encoding.offsets, np.int64).reshape(len(ids), 2)
-            ends, blank = offsets[:, 1].copy(), np.flatnonzero(offsets[:, 0] >= offsets[:, 1])
-            for i in blank.tolist():
-                ends[i] = (ends[i - 1] if i else 0) + len(self.decode([int(ids[i])]))
-            starts = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]]) if len(ids) else ends
-            found.append((ids, starts))
+        for text, encoding in zip(
+            texts, self._ready().encode_batch(list(texts), add_special_tokens=False), strict=True
+        ):
+            ids, ends = self._tiled(encoding, len(text))
+            found.append((ids, np.concatenate([[0], ends[:-1]]) if len(ids) else ends))
+        return found
+
+    def _tiled(self, encoding: Any, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids and ends.  Some tokenizers trim blanks off a token's span, and leave nothing of one that is all
+        blanks; those are given back by the token's own text.
+        """
+        ids = np.array(encoding.ids, np.int32)
+        begins, ends = np.array(encoding.offsets, np.int64).reshape(len(ids), 2).T.copy()
+        gaps = np.append(begins[1:], length)[: len(ids)] - ends
+        empty = np.flatnonzero(begins >= ends)
+        for i in np.flatnonzero((gaps > 0) & (begins < ends)).tolist():
+            blanks = self._blanks(int(ids[i]))
+            ends[i] += blanks if blanks <= gaps[i] else 0
+        for i in empty.tolist():
+            ends[i] = (ends[i - 1] if i else 0) + len(self.decode([int(ids[i])]))
+        return ids, np.maximum.accumulate(ends)
+
+    def _blanks(self, token: int) -> int:
+        """How many blanks the text of a token ends with."""
+        found = self._blanks_of.get(token)
+        if found is None:
+            text = self.decode([token])
+            found = self._blanks_of[token] = len(text) - len(text.rstrip(" "))
         return found
 
     def decode(self, ids: Sequence[int]) -> str:
