@@ -271,6 +271,15 @@ def whole(db: Database, slug: str) -> list[dict]:
     ]
 
 
+def read_back(db, done, folder, form: str) -> None:
+    """An export into a project named q."""
+    (folder / "file.jsonl").write_bytes(b"".join(done.lines))
+    make_project(db, new_items=[], questions=EVERYTHING, slug="q", state="draft")
+    with db.write() as connection:
+        read = importing.read_items(str(folder / "file.jsonl"), form)
+        items.add_items(connection, "q", importing.kept(read, []))
+
+
 class TestThereAndBackAgain:
     @pytest.mark.parametrize("form", ["argilla", "label-studio"])
     def test_answers_survive_other_tools(self, sqlite, tmp_path, form):
@@ -310,11 +319,7 @@ class TestThereAndBackAgain:
         ]
         answer, skipped, golden = (False, False, True), (True, False, False), (False, True, True)
         assert kinds == [[answer, skipped, golden], [skipped]]
-        (tmp_path / "file.jsonl").write_bytes(b"".join(done.lines))
-        make_project(sqlite, new_items=[], questions=EVERYTHING, slug="q", state="draft")
-        with sqlite.write() as connection:
-            read = importing.read_items(str(tmp_path / "file.jsonl"), "label-studio")
-            items.add_items(connection, "q", importing.kept(read, []))
+        read_back(sqlite, done, tmp_path, "label-studio")
         before, after = (whole(sqlite, slug) for slug in "pq")
         assert before == after
         assert before[0]["gold"] == (FULL_ANSWER, "It is longer.")
@@ -334,11 +339,7 @@ class TestThereAndBackAgain:
         assert done.rows[0]["suggestions"]["preference"] == {"value": "r0", "score": 0.75, "agent": "model"}
         assert len(done.rows[0]["suggestions"]) == 12
         assert done.rows[2]["suggestions"] == {}
-        (tmp_path / "file.jsonl").write_bytes(b"".join(done.lines))
-        make_project(sqlite, new_items=[], questions=EVERYTHING, slug="q", state="draft")
-        with sqlite.write() as connection:
-            read = importing.read_items(str(tmp_path / "file.jsonl"), "argilla")
-            items.add_items(connection, "q", importing.kept(read, []))
+        read_back(sqlite, done, tmp_path, "argilla")
         before, after = (whole(sqlite, slug) for slug in "pq")
         assert before[:2] == after[:2]
         assert before[0]["suggestions"] == [("model", {**said, **small}, 0.75)]

@@ -345,23 +345,28 @@ def _kept_aside(connection: Connection, found: Project, asked: Asked) -> dict[st
 
 def _native(connection: Connection, found: Project) -> Export:
     """Everything there is, whatever else was asked."""
-    lines: list[bytes] = []
     kinds: Counter[str] = Counter()
-    current: list[Row] = []
-    with many_rows():
+    given: Counter[tuple[str, int]] = Counter()  # current answers, by who gave them in which version
+    times: list[float] = []
+
+    def counted() -> Iterator[Row]:
         for row in native.rows(connection, found):
-            lines += _spelled([row])
             kinds[row["kind"]] += 1
             if row["kind"] == "answer" and row["is_current"]:
-                current.append({name: row[name] for name in ("username", "project_version", "submitted_at")})
+                given[row["username"], row["project_version"]] += 1
+                times.append(row["submitted_at"])
+            yield row
+
+    with many_rows():
+        lines = _spelled(counted())
     manifest = {
         **_head(found, Asked("native")),
-        "newest_answer": max((row["submitted_at"] for row in current), default=None),
-        "versions": sorted({row["project_version"] for row in current}),
+        "newest_answer": max(times, default=None),
+        "versions": sorted({version for _, version in given}),
         "items": {"in": kinds["item"], "out": kinds["item"]},
         "left_out": {},
-        "answers": len(current),
-        "labellers": len({row["username"] for row in current}),
+        "answers": given.total(),
+        "labellers": len({who for who, _ in given}),
         "kinds": dict(sorted(kinds.items())),
     }
     return sealed(lines, [], manifest)

@@ -199,9 +199,8 @@ def item_of(origin: str, row: Row, warn: Callable[[str], None] = lambda line: No
     first = _messages(fields[prompt], "user") if prompt else []
     identity = str(record["id"]) if record.get("id") is not None else None
     suggestions, scores = suggestions_of(record.get("suggestions") or {}, keys)
-    item = NewItem(first, responses, identity, meta=without_group(metadata, first), answers=said, origin=origin)
-    item.suggestions, item.scores = suggestions, scores
-    return item
+    beside = {"suggestions": suggestions, "scores": scores, "meta": without_group(metadata, first)}
+    return NewItem(first, responses, identity, answers=said, origin=origin, **beside)
 
 
 def _reasons(metadata: Row) -> dict[str, Row]:

@@ -166,8 +166,8 @@ def safe_rlhf(one: Decided, shape: Shape, harms: Sequence[str] = HARMS) -> list[
 def about(one: Decided, question: str) -> Row:
     """What is written beside a row: which item it is of, and how sure its decision is."""
     agreement = agreement_of(one, question)
-    whose = {"project": one.project, "version": one.version}
-    meta: Row = {"item": one.external_id, "group": one.group, "n": one.n, "method": one.method, **whose}
+    meta: Row = {"item": one.external_id, "group": one.group, "n": one.n, "method": one.method}
+    meta["project"], meta["version"] = one.project, one.version
     if agreement is not None:
         meta["agreement"] = round(agreement, 4)
     if question in one.confidence:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,6 +13,7 @@ from sqlalchemy import select
 from heedful.labelling import items, projects, work
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
+from heedful.labelling.questions import well_formed
 from heedful.labelling.tables import annotation, item
 from heedful.labelling.web.callers import DB, of_project
 from heedful.labelling.web.forms import answer_of, whole
@@ -102,18 +102,12 @@ def _form(
 
 
 def _suggested(found: projects.Project, task: work.Task | None) -> list[dict[str, Any]]:
-    """What models suggest as answers to the questions, in the words of the page; they are checked by nobody before."""
-    suggestions = [] if task is None else task.suggestions
-    asked, shown = {*found.questions.asked(), "safer"}, [] if task is None else [one.key for one in task.responses]
-    listed = []
-    for one in suggestions:
-        words: list[str] = []
-        value = one["value"] if isinstance(one["value"], dict) else {}
-        for name in asked & value.keys():
-            with suppress(KeyError, TypeError, AttributeError):
-                words += in_words({name: value[name]}, shown)
-        listed.append({**one, "words": sorted(words)})
-    return listed
+    """What models suggest as answers to the questions, in the words of the page."""
+    if task is None:
+        return []
+    shown = [one.key for one in task.responses]
+    said = [well_formed(found.questions, shown, one["value"]) for one in task.suggestions]
+    return [{**one, "words": in_words(value, shown)} for one, value in zip(task.suggestions, said, strict=True)]
 
 
 def _keys(db: Database, slot: str, account: Account) -> list[str]:
