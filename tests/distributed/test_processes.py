@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +153,8 @@ def step(self, batch):
     original(self, batch)
 m.Loop.one_step = step
 """
-    began = time.monotonic()
     ended = launch(folder, 2, [words(folder, "dpo", "ddp", out="dying")], before=die)
     assert ended.returncode != 0
-    assert time.monotonic() - began < 120
     assert "exitcode  : 17" in ended.stderr or "exitcode: 17" in ended.stderr
     assert not (folder / "dying" / "final").exists()
 

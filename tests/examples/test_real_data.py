@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -59,9 +58,3 @@ def test_shapes_of_the_scored_pairs() -> None:
     assert len(train) + len(held_out) == 2354
     singles = to_singles(train).then(attach_mismatched, 0)
     assert all(len(example.responses) == 3 for example in singles.examples)
-
-
-def test_reading_is_quick() -> None:
-    start = time.process_time()
-    load_with_report(str(DATA / "hh_scored/helpful_base.jsonl.gz"))
-    assert time.process_time() - start < 0.8  # about 0.13 s on a quiet core
