@@ -21,14 +21,14 @@ from heedful.workflows.evaluating import evaluate, read_request
 from tests.fakes import save_tiny_model, tiny_tokenizer
 
 PUBLISHED = [n for n in recipes.names() if n.split("/")[0] == "phf" and n.split("/")[-2] in ("pretrain", "finetune")]
-LOCAL = [n for n in recipes.names() if n.startswith(("phf/pep8-stdlib/", "phf/pii-metadata/"))]
+LOCAL = [n for n in recipes.names() if n.split("/")[-2] in ("pep8-stdlib", "pii-metadata", "toxicity-metadata")]
 SMALL = ("steps=2", "batch_size=4", "batch_unit=sequences", "max_length=24", "dtype=fp32", "device=cpu", "warmup=0",
          "watch=null", "threads=1", "tokens_per_pack=200", "checkpoint_every=null", "eval_fraction=null")  # fmt: skip
 
 
 def test_all_are_there():
     assert len(PUBLISHED) == 36
-    assert len(LOCAL) == 12
+    assert len(LOCAL) == 18
 
 
 def config_of(name: str, place: Path, *words: str) -> TrainConfig:

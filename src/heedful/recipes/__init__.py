@@ -34,6 +34,7 @@ FOLDERS = {
     "phf/data": "the published documents with scores; stack one on a recipe of phf",
     "phf/pep8-stdlib": "the six objectives on Python of this machine, a small Llama from nothing, minutes each",
     "phf/pii-metadata": "the six objectives on what packages of this machine say of themselves",
+    "phf/toxicity-metadata": "the same with the thresholds of toxicity and prompts that ask for it",
     "models": "published base models; mix one with any loss",
     PREPARE: "published files to data: heed data prepare NAME raw=FOLDER out=FOLDER",
 }
