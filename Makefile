@@ -9,7 +9,7 @@ BENCH := $(VENV)/.bench-$(shell cat requirements.txt pyproject.toml | cksum | cu
 ARGS ?=
 QUICK := not slow and not processes and not browser and not real_data
 # One thread a test process: several that each take every core only wait for one another.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench answers soak readme
