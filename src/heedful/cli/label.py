@@ -30,7 +30,7 @@ def import_(
     /,
     *,
     format: Annotated[
-        Literal["auto", "items", "argilla", "label-studio", "arena", "native"],
+        Literal["auto", "items", "argilla", "label-studio", "arena", "answers-csv", "native"],
         Parameter(help="auto reads what heed train reads; native makes a whole project again"),
     ] = "auto",
     on_conflict: Annotated[
@@ -166,11 +166,25 @@ def push(
 
 def export(
     slug: Slug,
-    out: Annotated[Path, Parameter(help="file to write, JSON Lines; a manifest is written beside it")],
+    out: Annotated[Path, Parameter(help="file to write, JSON Lines or CSV; a manifest is written beside it")],
     /,
     *,
     format: Annotated[
-        Literal["heedful", "trl", "kto", "safe-rlhf", "argilla", "label-studio", "native"],
+        Literal[
+            "heedful",
+            "trl",
+            "kto",
+            "safe-rlhf",
+            "hh",
+            "oasst",
+            "arena",
+            "arena-55k",
+            "pairs-csv",
+            "answers-csv",
+            "argilla",
+            "label-studio",
+            "native",
+        ],
         Parameter(help="trl: pairs for reward models and DPO; kto: thumbs; native: everything, to be imported again"),
     ] = "trl",
     aggregate: Annotated[
