@@ -12,6 +12,7 @@ from heedful.config.suggest import did_you_mean
 from heedful.examples.loading import LoadReport, read_mixture
 from heedful.examples.rows import rows_of
 from heedful.examples.shape import Dropped
+from heedful.examples.sources import open_source
 from heedful.labelling.formats import argilla, label_studio, sheets
 from heedful.labelling.formats.examples import from_example
 from heedful.labelling.new_items import Given, NewItem, NewResponse
@@ -92,13 +93,17 @@ def read_items(
 ) -> Iterator[NewItem | Dropped]:
     """The items of a file, folder, hub name or mixture, and what cannot be one.
 
-    columns: for a table of any kind, which of its columns are what.
+    columns: for a table of any kind (a file, a folder, a data set on the hub), which of its columns are what.
     Raises UserError for what cannot be read at all.
     """
     check_format(form)
     if columns is not None:
-        rows = ((origin, row_by(columns, row)) for origin, row in located_rows(Path(source)))
-        yield from items_of(rows, "items", warn)
+        if form not in ("auto", "items") or reader is not None:
+            raise UserError(f"columns say how a table is read; leave out {'reader' if reader else f'format {form}'}.")
+        found, note = open_source(source, "train")
+        if note is not None:
+            warn(note)
+        yield from items_of(((origin, row_by(columns, row)) for origin, row in found), "items", warn)
         return
     if form == "auto":
         report = LoadReport()
