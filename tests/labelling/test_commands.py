@@ -83,6 +83,19 @@ def test_mistakes(place, capsys, words, sentence):
     assert words_said.count("\n") == 0
 
 
+def test_gold_goes_out_where_it_is_asked_for(place, capsys):
+    row = {"prompt": "q", "responses": ["a", "b"], "id": "known", "gold": {"preference": {"winner": "r0"}}}
+    (place / "gold.jsonl").write_text(json.dumps(row) + "\n")
+    said(capsys, "create", "p", "preference")
+    for name in ("rows", "gold"):
+        assert said(capsys, "import", "p", f"{name}.jsonl", "--format", "items")[0] == 0
+    words = ("export", "p", "out.jsonl", "--format", "label-studio")
+    assert said(capsys, *words)[0] == 2  # nobody has answered anything
+    assert said(capsys, *words, "--include", "gold", "--include", "training")[1].startswith("Wrote 1 rows")
+    assert json.loads((place / "out.jsonl").read_text())["annotations"][0]["ground_truth"]
+    assert json.loads((place / "out.manifest.json").read_text())["params"]["include"] == ["gold", "training"]
+
+
 def test_mistakes_about_a_project(place, capsys):
     said(capsys, "create", "p", "preference")
     for words, sentence in [
@@ -92,6 +105,9 @@ def test_mistakes_about_a_project(place, capsys):
         (["import", "p", "missing.jsonl", "--format", "items"], "missing.jsonl: no such file"),
         (["export", "p", "x.jsonl"], "nothing can be exported as trl: there are no items"),
         (["export", "p", "x.jsonl", "--aggregate", "mean"], "aggregate must be"),
+        (["export", "p", "x.jsonl", "--include", "normal"], "gold"),
+        (["export", "p", "x.jsonl", "--format", "native", "--include", "gold"], "native holds every kind of item"),
+        (["import", "p", "rows.jsonl", "--columns", "responses=nothing"], "there is no column 'nothing'"),
         (["create", "p", "preference"], "there is a project p already"),
     ]:
         status, words_said = said(capsys, *words)

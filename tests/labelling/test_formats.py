@@ -555,6 +555,23 @@ class TestImports:
         with pytest.raises(UserError, match="no column 'z'"):
             list(importing.read_items(str(tmp_path / "t.csv"), columns=importing.columns_of("responses=a+z")))
 
+    @pytest.mark.parametrize("source", ["folder", "org/set", "org/set#test"])
+    def test_columns_of_a_folder_and_of_the_hub(self, tmp_path, monkeypatch, source):
+        import datasets
+
+        row = {"key": "7", "q": "one", "a": "x", "b": "y"}
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "train.jsonl").write_text(json.dumps(row) + "\n")
+        both = datasets.DatasetDict({name: datasets.Dataset.from_list([row]) for name in ("train", "test")})
+        monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: both)
+        [one] = importing.read_items(source, columns=importing.columns_of("prompt=q,responses=a+b,id=key"))
+        assert (one.external_id, [r.messages[0].content for r in one.responses]) == ("7", ["x", "y"])
+        with pytest.raises(UserError, match=r"no column 'z' \(there are: key, q, a, b\)"):
+            list(importing.read_items(source, columns=importing.columns_of("responses=a+z")))
+        with pytest.raises(UserError, match="leave out format arena"):
+            list(importing.read_items(source, "arena", columns=importing.columns_of("responses=a+b")))
+
     def test_argillas_data_sets_on_the_hub(self, tmp_path):
         old = {"prompt": "q", "response-1": "x", "response-2": "y", "metadata": "{\"k\": 1}", "external_id": "e",
                "choice": [{"user_id": "u", "value": "response-2", "status": "submitted"},

@@ -14,6 +14,7 @@ from heedful.types import UserError
 
 if TYPE_CHECKING:
     from heedful.examples.shape import Dropped
+    from heedful.labelling.formats.native_merge import Merged
     from heedful.labelling.new_items import NewItem
 
 Url = Annotated[str | None, Parameter(help="address of the Argilla server; without it $ARGILLA_API_URL")]
@@ -30,15 +31,15 @@ def import_(
     /,
     *,
     format: Annotated[
-        Literal["auto", "items", "argilla", "label-studio", "arena", "native"],
-        Parameter(help="auto reads what heed train reads; native makes a whole project again"),
+        Literal["auto", "items", "argilla", "label-studio", "arena", "answers-csv", "native"],
+        Parameter(help="auto reads what heed train reads; native makes a project again, or merges with it"),
     ] = "auto",
     on_conflict: Annotated[
         Literal["skip", "error", "update"], Parameter(help="what becomes of items that are there already")
     ] = "skip",
     columns: Annotated[
         str | None,
-        Parameter(help="of a table (CSV, JSON Lines, Parquet): prompt=COLUMN,responses=COLUMN+COLUMN,id=COLUMN"),
+        Parameter(help="of a table (file, folder, hub name): prompt=COLUMN,responses=COLUMN+COLUMN,id=COLUMN"),
     ] = None,
     reader: Annotated[str | None, Parameter(help="name of the reader of the data; found from the rows without")] = None,
     dry_run: Annotated[bool, Parameter(help="say what would come in, and what not, and stop", negative="")] = False,
@@ -52,21 +53,40 @@ def import_(
 
       heed label import answers argilla.json --format argilla
     """
-    from heedful.labelling import importing
+    from heedful.labelling import importing, projects
     from heedful.labelling.events import CLI
-    from heedful.labelling.formats import native
+    from heedful.labelling.formats import native, native_merge
 
     if format == "native":
         if dry_run:
             raise UserError("a whole project is taken in or not at all; --dry-run is for items.")
         rows = (row for _, row in importing.located_rows(Path(data)))
         with opened(db, create=True) as database, database.write() as connection:
+            if projects.is_there(connection, slug):
+                _say_merged(native_merge.merge(connection, rows, slug, on_conflict=on_conflict))
+                return
             restored = native.restore(connection, rows, CLI, slug=slug)
         print(f"{restored.slug} is there again, {restored.state}.")
         return
     by = None if columns is None else importing.columns_of(columns)
     found = importing.read_items(data, format, reader=reader, columns=by, warn=print)
     _put_in(db, slug, found, data, on_conflict, dry_run)
+
+
+def _say_merged(done: Merged) -> None:
+    """A word on each conflict, and the counts."""
+    _say_refused(done.refused)
+    items = done.items
+    print(f"{items.added:,} items added, {items.updated:,} updated, {items.skipped:,} were there already.")
+    for name in sorted({*done.taken, *done.there}):
+        print(f"{done.taken[name]:,} {name} taken over, {done.there[name]:,} were there already.")
+
+
+def _say_refused(refused: list[tuple[str, str]]) -> None:
+    for origin, reason in refused[:20]:
+        print(f"  {origin}: {reason}")
+    if len(refused) > 20:
+        print(f"  and {len(refused) - 20:,} more")
 
 
 def _put_in(
@@ -92,10 +112,7 @@ def _put_in(
         else:
             added = items.add_in_blocks(database, slug, read, on_conflict=on_conflict)
     refused += added.refused
-    for origin, reason in refused[:20]:
-        print(f"  {origin}: {reason}")
-    if len(refused) > 20:
-        print(f"  and {len(refused) - 20:,} more")
+    _say_refused(refused)
     would = "would be " if dry_run else ""
     answers = f", {added.answers:,} answers taken over" if added.answers else ""
     print(
@@ -166,11 +183,25 @@ def push(
 
 def export(
     slug: Slug,
-    out: Annotated[Path, Parameter(help="file to write, JSON Lines; a manifest is written beside it")],
+    out: Annotated[Path, Parameter(help="file to write, JSON Lines or CSV; a manifest is written beside it")],
     /,
     *,
     format: Annotated[
-        Literal["heedful", "trl", "kto", "safe-rlhf", "argilla", "label-studio", "native"],
+        Literal[
+            "heedful",
+            "trl",
+            "kto",
+            "safe-rlhf",
+            "hh",
+            "oasst",
+            "arena",
+            "arena-55k",
+            "pairs-csv",
+            "answers-csv",
+            "argilla",
+            "label-studio",
+            "native",
+        ],
         Parameter(help="trl: pairs for reward models and DPO; kto: thumbs; native: everything, to be imported again"),
     ] = "trl",
     aggregate: Annotated[
@@ -198,6 +229,10 @@ def export(
         bool, Parameter(help="OUT is a folder: Parquet, a card, guidelines and settings", negative="")
     ] = False,
     push: Annotated[str | None, Parameter(help="with --hub, push the folder to this data set's name")] = None,
+    include: Annotated[
+        list[Literal["gold", "training", "repeat"]] | None,
+        Parameter(help="kinds of items to write beside the normal ones; may repeat", negative=""),
+    ] = None,
     without_paused: Annotated[bool, Parameter(help="leave out paused labellers' answers", negative="")] = False,
     overwrite: Annotated[bool, Parameter(help="write over a file that is no earlier export", negative="")] = False,
     db: Db = None,
@@ -216,7 +251,10 @@ def export(
 
     shape = Shape(style, ties, pairs, margin, labels_from, question, direction)
     own = user_function(aggregate, "aggregate", takes=("items",)) if names_file(aggregate) else aggregate
-    asked = exporting.Asked(format, own, min_n, min_confidence, split=split, without_paused=without_paused, shape=shape)
+    if include and format == "native":
+        raise UserError("native holds every kind of item; leave out --include.")
+    kinds = tuple(include or ())
+    asked = exporting.Asked(format, own, min_n, min_confidence, kinds, None, without_paused, split, shape)
     exporting.check_asked(asked)
     if not hub and not overwrite:
         export_files.check_out(out)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from heedful.examples import spreadsheets
 from heedful.types import UserError
 
 Row = dict[str, Any]
@@ -147,7 +148,7 @@ def _csv(path: Path, file: IO[bytes], *, delimiter: str) -> Iterator[OriginRow]:
             if None in row or None in row.values():
                 fields = reader.fieldnames or []
                 raise UserError(f"{path}:{start}: the row does not have the header's {len(fields)} fields.")
-            yield f"{path}:{start}", row
+            yield f"{path}:{start}", spreadsheets.read(row)
             start = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: not valid CSV ({error}).") from None

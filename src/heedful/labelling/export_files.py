@@ -27,10 +27,10 @@ def write(done: Export, out: Path, connection: Connection, actor: Actor = CLI) -
     _spare_databases([out, second])
     written = [out]
     with replacing(out) as aside:
-        _write_lines(aside, done.lines)
+        _write_lines(aside, [done.header, *done.lines])
     if done.lines_held_out:
         with replacing(second) as aside:
-            _write_lines(aside, done.lines_held_out)
+            _write_lines(aside, [done.header, *done.lines_held_out])
         written.append(second)
     for name, content in {"manifest.json": json.dumps(done.manifest, indent=1) + "\n", **done.files}.items():
         path = out.with_name(f"{out.stem}.{name}")

@@ -5,26 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from math import isfinite
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from heedful.config.suggest import did_you_mean
+from heedful.examples import spreadsheets
 from heedful.examples.io import row_of
-from heedful.labelling.agreement_tables import agreement_table
-from heedful.labelling.consensus import AGGREGATES, MAJORITY, Aggregate, Decided, Gathered, decide, gather
-from heedful.labelling.database import many_rows, now
-from heedful.labelling.formats import argilla, label_studio, native
+from heedful.labelling import manifests
+from heedful.labelling.consensus import AGGREGATES, MAJORITY, Aggregate, Decided, decide, gather
+from heedful.labelling.database import many_rows
+from heedful.labelling.formats import argilla, label_studio, native, public, sheets
 from heedful.labelling.formats.examples import to_example
 from heedful.labelling.formats.training import Row, Shape, preference, safe_rlhf, unpaired
+from heedful.labelling.manifests import KEPT_ASIDE, PAIRS
+from heedful.labelling.new_items import response_keys
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.questions import HARMS
-from heedful.labelling.tables import item
 from heedful.types import UserError
 
 FORMATS: dict[str, str] = {
@@ -32,12 +34,17 @@ FORMATS: dict[str, str] = {
     "trl": "TRL's preference rows (reward model, DPO): a pair one, a ranking one for each ordered pair",
     "kto": "TRL's unpaired rows, one a response",
     "safe-rlhf": "PKU-SafeRLHF's columns, for reward and cost models",
+    "hh": "HH-RLHF's rows: both conversations of a pair, each one text of Human: and Assistant:",
+    "oasst": "OpenAssistant's messages, which form trees, with the responses' ranks",
+    "arena": "every answer as a battle of FastChat's arena, with the judge's name",
+    "arena-55k": "what was decided, in the columns of arena-55k",
+    "pairs-csv": "pairs as plain texts for a spreadsheet",
+    "answers-csv": "every answer for a spreadsheet, a row each; what import takes back",
     "argilla": "Argilla's records with every answer, and settings.json",
     "label-studio": "Label Studio's tasks with every answer, and its configuration",
     "native": "everything: versions, items, every revision of every answer; what import takes back",
 }
 CONTRARY, AGAIN = "another item with the same texts came to the contrary", "the same row again"
-KEPT_ASIDE = ("gold", "training", "repeat")
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,22 @@ class Asked:
     @property
     def needs_people(self) -> bool:
         """Whether rows or decisions depend on who gave which answer."""
-        return self.aggregate != MAJORITY or self.is_for_tool
+        return self.aggregate != MAJORITY or self.is_for_tool or self.is_of_answers
 
     @property
     def is_for_tool(self) -> bool:
         """Whether another tool gets every answer, with skips, gold and suggestions."""
         return self.format in ("argilla", "label-studio")
+
+    @property
+    def is_of_answers(self) -> bool:
+        """Whether each answer is a row."""
+        return self.format in ("arena", "answers-csv")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is written as CSV."""
+        return self.format in ("pairs-csv", "answers-csv")
 
     @property
     def passes_texts(self) -> bool:
@@ -78,17 +95,28 @@ class Asked:
 
 @dataclass
 class Export:
-    """lines: the rows of the training part as JSON, each with its line's end, the same bytes for the same answers;
-    lines_held_out: of the prompts kept apart; files: name → further files' content."""
+    """lines: the rows of the training part as JSON or CSV, with their ends, the same bytes for the same answers;
+    lines_held_out: of the prompts kept apart; files: name → further files' content; header: the first line of CSV."""
 
     lines: list[bytes]
     lines_held_out: list[bytes]
     manifest: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
+    header: bytes = b""
+
+    @property
+    def content(self) -> bytes:
+        """Of the training part's file."""
+        return self.header + b"".join(self.lines)
+
+    @property
+    def media_type(self) -> str:
+        """Of `content`."""
+        return "text/csv; charset=utf-8" if self.header else "application/x-ndjson"
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Of the training part."""
+        """Of the training part, which is JSON."""
         return [*map(orjson.loads, self.lines)]
 
     @cached_property
@@ -145,7 +173,7 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
         as_of=asked.as_of,
         without_paused=asked.without_paused,
         people=asked.needs_people,
-        times=asked.format == "label-studio" or callable(asked.aggregate),
+        times=asked.format == "label-studio" or asked.is_of_answers or callable(asked.aggregate),
         spelled=asked.passes_texts,
         beside=asked.is_for_tool,
     )
@@ -160,25 +188,32 @@ def _export(connection: Connection, found: Project, asked: Asked, kinds: Sequenc
         files = tool.files(found, kept)
     else:
         groups = list(_made(found, kept, asked, reasons))
-        if asked.format in ("trl", "kto"):
+        if asked.format in ("kto", *PAIRS):
             groups = _without_doubles(groups, asked, reasons, doubled)
     rows, held_out = _split(groups, asked.split)
-    manifest = _manifest(connection, found, asked, items, groups, reasons)
+    manifest = manifests.whole(connection, found, asked, items, groups, reasons)
     if doubled:
         manifest["rows_left_out"] = dict(sorted(doubled.items()))
     if asked.format == "kto":
         labels = Counter(row["label"] for row in rows)
         manifest["labels"] = {"desirable": labels[True], "undesirable": labels[False]}
+    if asked.is_table and groups:
+        header, *lines = spreadsheets.lines([*rows, *held_out])
+        return sealed(lines[: len(rows)], lines[len(rows) :], manifest, files, header)
     return sealed(_spelled(rows), _spelled(held_out), manifest, files)
 
 
 def sealed(
-    lines: list[bytes], held_out: list[bytes], manifest: dict[str, Any], files: dict[str, str] | None = None
+    lines: list[bytes],
+    held_out: list[bytes],
+    manifest: dict[str, Any],
+    files: dict[str, str] | None = None,
+    header: bytes = b"",
 ) -> Export:
-    """An export whose manifest has the numbers of its rows, and their hashes."""
+    """An export whose manifest has the numbers of its rows, and their files' hashes."""
     rows = {"train": len(lines), "held_out": len(held_out)}
-    hashes = {"train": _sha256(lines), "held_out": _sha256(held_out)}
-    return Export(lines, held_out, {**manifest, "rows": rows, "sha256": hashes}, files or {})
+    hashes = {"train": _sha256([header, *lines]), "held_out": _sha256([header, *held_out])}
+    return Export(lines, held_out, {**manifest, "rows": rows, "sha256": hashes}, files or {}, header)
 
 
 def _thresholds(items: Sequence[Decided], asked: Asked, reasons: Counter[str]) -> Iterator[Decided]:
@@ -208,7 +243,14 @@ def _made(
             yield one, [row_of(to_example(one, found.questions))]
         return
     make: dict[str, Callable[[Decided, Shape], list[Row] | str]]
-    make = {"trl": preference, "kto": unpaired, "safe-rlhf": partial(safe_rlhf, harms=_harms(found, kept))}
+    make = {"trl": preference, "kto": unpaired, "hh": public.dialogues, "oasst": public.messages}
+    make |= {"arena-55k": public.battle, "pairs-csv": sheets.pairs}
+    make["arena"] = partial(public.votes, blind=found.settings.blind)
+    if asked.format == "safe-rlhf":
+        make[asked.format] = partial(safe_rlhf, harms=_harms(found, kept))
+    if asked.format == "answers-csv":
+        keys = response_keys(max((len(one.responses) for one in kept), default=1))
+        make[asked.format] = partial(sheets.answers, asked=sheets.columns(found.questions, keys), keys=keys)
     for one in kept:
         rows = make[asked.format](one, asked.shape)
         if isinstance(rows, str):
@@ -233,7 +275,8 @@ def _without_doubles(
     reasons: counts items of which nothing is left.  doubled: counts rows that the others lost.
     """
     often = Counter(one.group for one, _ in groups)
-    is_told_apart = asked.shape.style == "explicit"  # by the prompts: other styles may write two of them alike
+    # By the prompts: other styles may write two of them alike.
+    is_told_apart = asked.shape.style == "explicit" and asked.format in ("trl", "kto")
     identities = [
         [] if is_told_apart and often[one.group] == 1 else [_identity(row) for row in rows] for one, rows in groups
     ]
@@ -289,60 +332,6 @@ def _split(groups: Sequence[tuple[Decided, list[Row]]], share: float) -> tuple[l
     return train, held_out
 
 
-def _manifest(
-    connection: Connection,
-    found: Project,
-    asked: Asked,
-    items: Gathered,
-    groups: Sequence[tuple[Decided, list[Row]]],
-    reasons: Counter[str],
-) -> dict[str, Any]:
-    book = items.book
-    return {
-        **_head(found, asked),
-        "newest_answer": book.newest,
-        "versions": book.versions,
-        "items": {"in": len(items), "out": len(groups)},
-        "left_out": dict(sorted(reasons.items())),
-        "kept_aside": _kept_aside(connection, found, asked),
-        "answers": len(book),
-        "labellers": len(book.labellers),
-        "agreement": agreement_table(items),
-        "direction": _direction(asked),
-    }
-
-
-def _head(found: Project, asked: Asked) -> dict[str, Any]:
-    """What every manifest begins with.  `at` alone differs between exports of the same answers."""
-    aggregate = asked.aggregate if isinstance(asked.aggregate, str) else getattr(asked.aggregate, "__name__", "own")
-    return {
-        "project": found.slug,
-        "format": asked.format,
-        "params": asdict(replace(asked, aggregate=aggregate)),
-        "at": now() if asked.as_of is None else asked.as_of,
-        "current_version": found.version,
-        "questions": found.questions.model_dump(mode="json", exclude_none=True),
-    }
-
-
-def _direction(asked: Asked) -> str | None:
-    """In words, for a pair whose `chosen` may be the worse one."""
-    if asked.format != "trl":
-        return None
-    if asked.shape.question == "safer":
-        return f"chosen is the {'safer' if asked.shape.direction == 'safer' else 'more harmful'} response"
-    return "chosen is the better response"
-
-
-def _kept_aside(connection: Connection, found: Project, asked: Asked) -> dict[str, int]:
-    what = (item.c.kind, item.c.state)
-    counts: Counter[str] = Counter()
-    asked_for = select(*what, func.count()).where(item.c.project_id == found.id).group_by(*what)
-    for kind, state, number in connection.execute(asked_for):
-        counts["void" if state == "void" else kind] += number
-    return {name: counts[name] for name in (*KEPT_ASIDE, "void") if counts[name] and name not in asked.include}
-
-
 def _native(connection: Connection, found: Project) -> Export:
     """Everything there is, whatever else was asked."""
     kinds: Counter[str] = Counter()
@@ -360,7 +349,7 @@ def _native(connection: Connection, found: Project) -> Export:
     with many_rows():
         lines = _spelled(counted())
     manifest = {
-        **_head(found, Asked("native")),
+        **manifests.head(found, Asked("native")),
         "newest_answer": max(times, default=None),
         "versions": sorted({version for _, version in given}),
         "items": {"in": kinds["item"], "out": kinds["item"]},

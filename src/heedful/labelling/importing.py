@@ -12,7 +12,8 @@ from heedful.config.suggest import did_you_mean
 from heedful.examples.loading import LoadReport, read_mixture
 from heedful.examples.rows import rows_of
 from heedful.examples.shape import Dropped
-from heedful.labelling.formats import argilla, label_studio
+from heedful.examples.sources import open_source
+from heedful.labelling.formats import argilla, label_studio, sheets
 from heedful.labelling.formats.examples import from_example
 from heedful.labelling.new_items import Given, NewItem, NewResponse
 from heedful.types import Message, UserError
@@ -67,6 +68,7 @@ FORMATS: dict[str, str] = {
     "argilla": "Argilla's records, with their answers",
     "label-studio": "Label Studio's tasks, with their annotations",
     "arena": "battles {model_a, model_b, winner, conversation_a, conversation_b}, with votes; or arena-55k's columns",
+    "answers-csv": "a row an answer, as export --format answers-csv writes it",
     "native": "a whole project, as export --format native writes it",
 }
 WINNERS = {"model_a": "r0", "model_b": "r1"}
@@ -91,13 +93,17 @@ def read_items(
 ) -> Iterator[NewItem | Dropped]:
     """The items of a file, folder, hub name or mixture, and what cannot be one.
 
-    columns: for a table of any kind, which of its columns are what.
+    columns: for a table of any kind (a file, a folder, a data set on the hub), which of its columns are what.
     Raises UserError for what cannot be read at all.
     """
     check_format(form)
     if columns is not None:
-        rows = ((origin, row_by(columns, row)) for origin, row in located_rows(Path(source)))
-        yield from items_of(rows, "items", warn)
+        if form not in ("auto", "items") or reader is not None:
+            raise UserError(f"columns say how a table is read; leave out {'reader' if reader else f'format {form}'}.")
+        found, note = open_source(source, "train")
+        if note is not None:
+            warn(note)
+        yield from items_of(((origin, row_by(columns, row)) for origin, row in found), "items", warn)
         return
     if form == "auto":
         report = LoadReport()
@@ -121,18 +127,46 @@ def items_of(
     read: dict[str, Callable[[str, Row], NewItem]] = {
         "items": from_row,
         "arena": _arena,
+        "answers-csv": sheets.item_of,
         "argilla": lambda origin, row: argilla.item_of(origin, row, once),
         "label-studio": label_studio.item_of,
     }
     if form not in read:
         raise UserError(f"rows are read as {', '.join(read)}, not as {form}.")
+    found = _each(rows, form, read[form])
+    yield from _joined(found) if form in ("arena", "answers-csv") else found
+
+
+def _each(
+    rows: Iterator[tuple[str, Row]], form: str, read: Callable[[str, Row], NewItem]
+) -> Iterator[NewItem | Dropped]:
     for origin, row in rows:
         try:
-            yield read[form](origin, row)
+            yield read(origin, row)
         except UserError as problem:
             yield Dropped(origin, str(problem))
         except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as problem:
             yield Dropped(origin, f"not as {form} writes it ({type(problem).__name__}: {problem})")
+
+
+def _joined(items: Iterator[NewItem | Dropped]) -> Iterator[NewItem | Dropped]:
+    """Items with one answer each, those that follow one another and are the same made one with all their answers."""
+    last: NewItem | None = None
+    for one in items:
+        if last is not None and isinstance(one, NewItem) and _same(last, one):
+            last.answers += one.answers
+            continue
+        if last is not None:
+            yield last
+        last = one if isinstance(one, NewItem) else None
+        if last is None:
+            yield one
+    if last is not None:
+        yield last
+
+
+def _same(one: NewItem, other: NewItem) -> bool:
+    return one.external_id is not None and one.external_id == other.external_id and one.content() == other.content()
 
 
 def located_rows(path: Path) -> Iterator[tuple[str, Row]]:

@@ -74,8 +74,8 @@ def add_items(
 ) -> Added:
     """Add items to a project, each with as many slots as answers are wanted.
 
-    An item whose name is there already is skipped, refused or updated; of one that was answered only priority and
-    overlap can still change.  Those that cannot be judged are refused, with their origin and the reason; the rest goes
+    An item whose name is there already is skipped, refused or updated; the texts of one that was answered can no longer
+    change.  Those that cannot be judged are refused, with their origin and the reason; the rest goes
     in.  dry_run: say what would happen.
     """
     found = get_project(connection, slug)
@@ -201,9 +201,10 @@ class _Adder:
             self.connection.execute(delete(response).where(response.c.item_id == row.id))
             insert_many(self.connection, response, _response_rows(row.id, one))
         for said in [] if changed else _response_rows(row.id, one):
-            if said["meta"] is not None:
+            named = {name: said[name] for name in ("source", "meta") if said[name] is not None}
+            if named:
                 here = (response.c.item_id == row.id) & (response.c.key == said["key"])
-                self.connection.execute(update(response).where(here).values(meta=said["meta"]))
+                self.connection.execute(update(response).where(here).values(**named))
         if one.gold is not None:
             known = {"expected": one.gold, "explanation": one.explanation}
             self.connection.execute(update(gold).where(gold.c.item_id == row.id).values(**known))

@@ -69,6 +69,11 @@ class Membership:
         return self.role in ("manager", "adjudicator")
 
 
+def is_there(connection: Connection, slug: str) -> bool:
+    """Whether there is a project of that name."""
+    return connection.execute(select(project.c.id).where(project.c.slug == slug)).first() is not None
+
+
 def check_slug(slug: str) -> None:
     """Raises UserError for what cannot be a project's name."""
     if not SLUG.fullmatch(slug):

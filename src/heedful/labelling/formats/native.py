@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -139,24 +139,47 @@ def restore(connection: Connection, lines: Iterable[Row], actor: Actor, *, slug:
     """
     stream = iter(lines)
     head = next(stream, {})
-    if head.get("kind") != "project" or head.get("format") != FORMAT:
-        raise UserError(f"this is no whole project as heed label export --format native writes it ({FORMAT}).")
+    check_head(head)
     name = slug or head["slug"]
     check_slug(str(name))
     if connection.execute(select(project.c.id).where(project.c.slug == name)).first():
         raise UserError(f"there is a project {name} already; give another name.")
     restorer = _Restorer(connection, name)
-    for number, row in enumerate(chain([head], stream), start=1):
+    add_each(chain([head], stream), restorer.add)
+    restorer.finish()
+    record(connection, actor, "project.restore", "project", name)
+    return get_project(connection, name)
+
+
+def check_head(head: Row) -> None:
+    """Raises UserError for a first row that begins no project."""
+    if head.get("kind") != "project" or head.get("format") != FORMAT:
+        raise UserError(f"this is no whole project as heed label export --format native writes it ({FORMAT}).")
+
+
+def add_each(lines: Iterable[Row], add: Callable[[Row], None]) -> None:
+    """Give a project's rows to `add`.
+
+    Raises UserError that names the line for a row that is none, and for a file of which a part is missing.
+    """
+    number, ended = 0, False
+    for number, row in enumerate(lines, start=1):
         try:
-            restorer.add(row)
+            if number == 1:
+                check_head(row)
+            if ended:
+                raise UserError("there is nothing like this in a project.")
+            if row.get("kind") == "end" and row["rows"] != number - 1:
+                raise UserError(f"the file says that it has {row['rows']} rows, and has {number - 1}: some are lost.")
+            ended = row.get("kind") == "end"
+            add(row)
         except UserError as problem:
             raise UserError(f"line {number}: {problem}") from None
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError, SQLAlchemyError) as problem:
             why = str(getattr(problem, "orig", None) or repr(problem)).split("\n")[0]
             raise UserError(f"line {number} is no {row.get('kind', 'row')} of a project: {why}") from None
-    restorer.finish()
-    record(connection, actor, "project.restore", "project", name)
-    return get_project(connection, name)
+    if not ended:
+        raise UserError("the last line of the file is missing: it was cut off.")
 
 
 class _Restorer:
@@ -165,7 +188,7 @@ class _Restorer:
     def __init__(self, connection: Connection, slug: str) -> None:
         self.connection = connection
         self.slug = slug
-        self.project_id, self.num_rows, self.ended = 0, 0, False
+        self.project_id = 0
         self.users: dict[str, int] = {}
         self.items: dict[str, Row] = {}
         self.slots: dict[tuple[int, int], int] = {}
@@ -203,12 +226,11 @@ class _Restorer:
             "draft": self._note,
             "flag": self._note,
             "adjudication": self._note,
-            "end": self._end,
+            "end": lambda row: None,
         }
-        if self.ended or row.get("kind") not in kinds:
+        if row.get("kind") not in kinds:
             raise UserError("there is nothing like this in a project.")
         kinds[row["kind"]](row)
-        self.num_rows += 1
 
     def _project(self, row: Row) -> None:
         if self.project_id:
@@ -296,15 +318,8 @@ class _Restorer:
             raise UserError(f"a decision is superseded by number {place!r}, which is not there.")
         return self.decisions[place][0]
 
-    def _end(self, row: Row) -> None:
-        if row["rows"] != self.num_rows:
-            raise UserError(f"the file says that it has {row['rows']} rows, and has {self.num_rows}: some are lost.")
-        self.ended = True
-
     def finish(self) -> None:
-        """Counts.  Raises UserError for a file that is cut off."""
-        if not self.ended:
-            raise UserError("the last line of the file is missing: it was cut off.")
+        """Which decision came after which, and the counts."""
         for key, later in self.decisions:
             if later is not None:
                 values = {"superseded_by": self._decision(later)}

@@ -330,7 +330,7 @@ def export(
     include: Annotated[list[str], Query()] = [],  # noqa: B006
     as_of: float | None = None,
 ) -> Response:
-    """Training data as JSON Lines; its manifest is at the address in the header `x-manifest`."""
+    """Training data as JSON Lines or CSV; its manifest is at the address in the header `x-manifest`."""
     of_project(db, account, slug, "manage")
     shape = replace(Shape(), ties=ties, style=style)
     asked = Asked(format, aggregate, min_n, min_confidence, tuple(include), as_of, shape=shape)
@@ -340,7 +340,7 @@ def export(
         run = keep_note(connection, done, account.actor)
 
     headers = {"x-manifest": f"/api/v1/projects/{slug}/export/{run}"}
-    return Response(b"".join(done.lines), media_type="application/x-ndjson", headers=headers)
+    return Response(done.content, media_type=done.media_type, headers=headers)
 
 
 @router.get("/projects/{slug}/export/{run}")

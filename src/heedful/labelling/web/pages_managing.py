@@ -257,7 +257,7 @@ def export(slug: str, db: DB, account: Sender, form: Form) -> Response:
     with db.write() as connection:
         run = keep_note(connection, done, account.actor)
     manifest = form.get("what") == "manifest"
-    content = json.dumps(done.manifest, indent=1) if manifest else b"".join(done.lines)
-    name = f"{slug}-{asked.format}-{run}.{'manifest.json' if manifest else 'jsonl'}"
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Response(content, media_type="application/x-ndjson", headers=headers)
+    content = json.dumps(done.manifest, indent=1) if manifest else done.content
+    ending = "manifest.json" if manifest else "csv" if asked.is_table else "jsonl"
+    headers = {"content-disposition": f'attachment; filename="{slug}-{asked.format}-{run}.{ending}"'}
+    return Response(content, media_type="application/json" if manifest else done.media_type, headers=headers)

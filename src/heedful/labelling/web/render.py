@@ -81,12 +81,14 @@ def page(name: str, values: Mapping[str, Any]) -> str:
 
 
 def bars(rows: Sequence[tuple[str, float, str]], *, width: int = 420, most: float | None = None) -> Markup:
-    """A bar chart as inline SVG.  rows: name, length, what stands behind the bar."""
+    """A bar chart as inline SVG.  rows: name, length, what stands behind the bar; read aloud in these words."""
     if not rows:
         return Markup("")
     step, left = 26, 110
     longest = max(most or 0.0, max(value for _, value, _ in rows), 1e-9)
-    parts = [Markup("<svg class='bars' viewBox='0 0 {} {}' role='img'>").format(width, step * len(rows) + 4)]
+    words = "; ".join(f"{name}: {note}" for name, _, note in rows)
+    opening = Markup("<svg class='bars' viewBox='0 0 {} {}' role='img' aria-label='{}'>")
+    parts = [opening.format(width, step * len(rows) + 4, words)]
     for number, (name, value, note) in enumerate(rows):
         y, length = step * number + 2, max(0.0, (width - left - 90) * value / longest)
         parts.append(Markup("<text x='{}' y='{}' text-anchor='end'>{}</text>").format(left - 8, y + 15, name[:14]))
