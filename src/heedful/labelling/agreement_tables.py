@@ -19,7 +19,7 @@ from heedful.labelling.agreement import (
     ranking_agreement,
     statistics,
 )
-from heedful.labelling.consensus import Decided, Gathered, alike
+from heedful.labelling.consensus import Decided, Gathered
 from heedful.labelling.projects import Project
 from heedful.labelling.questions import Value
 from heedful.labelling.tables import annotation, annotation_value, item, membership
@@ -44,7 +44,7 @@ def agreement_table(items: Gathered) -> dict[str, Any]:
     tables: dict[str, list[tuple[Mapping[float, int], int]]] = defaultdict(list)
     rankings: list[list[list[float]]] = []
     judged: list[tuple[dict[str, dict[str | None, Counter[float]]], int]] = []
-    for kind in alike(items):
+    for kind in items.alike:
         one, number = kind[0], len(kind)
         units = _units(one, flat)
         for name in [name for name in units if not name.startswith("harm.")]:

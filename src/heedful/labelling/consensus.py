@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import floor
 from statistics import fmean, median
 from typing import Any
@@ -89,6 +90,11 @@ class Gathered(list[Decided]):
     def __init__(self, items: Iterable[Decided], book: Book) -> None:
         super().__init__(items)
         self.book = book
+
+    @cached_property
+    def alike(self) -> list[list[Decided]]:
+        """The items, parted once by `alike`: what was answered does not change."""
+        return alike(self)
 
 
 def alike(items: Iterable[Decided]) -> list[list[Decided]]:
@@ -214,7 +220,7 @@ def by_majority(items: Sequence[Decided]) -> None:
 
 def _by_majority(items: Sequence[Decided]) -> None:
     """Items with the same answers share what was decided."""
-    for first, *others in alike(items):
+    for first, *others in items.alike if isinstance(items, Gathered) else alike(items):
         first.value, first.confidence, first.undecided = {}, {}, {}
         _decide_one(first)
         first.method = MAJORITY

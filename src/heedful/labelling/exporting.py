@@ -218,10 +218,11 @@ def sealed(
 
 def _thresholds(items: Sequence[Decided], asked: Asked, reasons: Counter[str]) -> Iterator[Decided]:
     for one in items:
-        is_known = asked.min_n == 1 and (one.beside.skips or one.beside.gold)  # only tools' files have those
-        if one.n < asked.min_n and one.method != "adjudicated" and not is_known:
-            reasons["nobody answered it" if one.n == 0 else f"fewer than {asked.min_n} answers"] += 1
-            continue
+        if one.n < asked.min_n and one.method != "adjudicated":
+            is_known = asked.min_n == 1 and (one.beside.skips or one.beside.gold)  # only tools' files have those
+            if not is_known:
+                reasons["nobody answered it" if one.n == 0 else f"fewer than {asked.min_n} answers"] += 1
+                continue
         if asked.min_confidence:
             _forget_unsure(one, asked.min_confidence)
         yield one
