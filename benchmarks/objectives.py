@@ -13,8 +13,8 @@ from benchmarks.contest import Effort
 from benchmarks.corpus import BATCH, Corpus
 from benchmarks.heed_side import HeedRun
 from benchmarks.settings import clock
-from heedful.objectives import REGISTRY
-from heedful.objectives.reduce import Objective, loss_of
+from heedful.objectives import REGISTRY, plain
+from heedful.objectives.reduce import loss_of
 from heedful.proofs.batches import cast, random_batch
 
 TOKENS = 160
@@ -36,7 +36,7 @@ def objectives(corpus: Corpus, work: Path, effort: Effort) -> dict[str, Any]:
 
 def objective_seconds(name: str) -> float:
     """Median seconds of one call with its denominators, reduction and backward."""
-    objective = Objective(name, REGISTRY[name], {})
+    objective = plain(name)
     batch = cast(random_batch(sizes=(2,) * BATCH, most_tokens=TOKENS), torch.float32)
     stats = {statistic: torch.tensor(0.1) for statistic in objective.statistics}
     found = []

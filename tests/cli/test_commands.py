@@ -80,3 +80,16 @@ def test_scores_of_several_scorers_and_the_list_of_them(place: Path, capsys: pyt
     assert main(["score", "length", "parses", "pairs.jsonl"]) == 0
     first = json.loads((place / "scores.jsonl").read_text().splitlines()[0])
     assert first["responses"][0]["extra"] == {"length": 13, "parses": 0}
+
+
+def test_responses_are_scored_on_the_device_that_is_named(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (place / "answers.jsonl").write_text('{"prompt": "Say", "completion": "so."}\n')
+    words = ["score", "length", str(place / "answers.jsonl"), "--out", str(place / "out.jsonl")]
+    assert main([*words, "--device", "cpu"]) == 0
+    assert main([*words, "--device", "cuda"]) == 2
+    assert "device=cuda: this machine has none" in capsys.readouterr().err

@@ -18,8 +18,7 @@ WORKER = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
-from heedful.objectives import REGISTRY
-from heedful.objectives.reduce import Objective
+from heedful.objectives import REGISTRY, plain
 from heedful.objectives.trial import needs
 from heedful.proofs.invariances import ROWS, baseline, distance, gradients_of
 from heedful.proofs.stage import Stage, tiny_model
@@ -31,8 +30,8 @@ from heedful.training.world import start
 world = start("ddp", "cpu", 2)
 stage = Stage(Path(sys.argv[1]) / str(world.rank), EXACT)
 found = {}
-for name, function in REGISTRY.items():
-    objective = Objective(name, function, {})
+for name in REGISTRY:
+    objective = plain(name)
     wanted = baseline(objective, stage)
     read, source = needs(objective), stage.source(objective)
     heads = {name: name in read for name in ("scores", "values", "foretold")}

@@ -101,7 +101,7 @@ def test_objectives_are_compared_over_seeds(trained):
     objectives = ["mle", "filtering", "conditional", "unlikelihood", "awr", "rwr"]
     shared = ["model=small", "data=scored", "eval_fraction=0.2", "batch_unit=tokens", "batch_size=1024", "steps=2"]
     scenarios = SCENARIOS.replace("prefix: <|aligned|>, banned: [<|misaligned|>], ", "")
-    own = ["filtering.quantile=0.5", "watch.scorer=pep8", scenarios]
+    own = ["filtering.quantile=0.5", "unlikelihood.threshold=null", "watch.scorer=pep8", scenarios]
     command = ["compare", *objectives, *shared, *own, "seeds=[0,1]", "out=compared", "max_length=128", "lr=1e-3"]
     assert main([*command, "--dry-run"]) == 0
     assert not (trained / "compared").exists()
@@ -128,6 +128,7 @@ def test_objectives_are_compared_over_seeds(trained):
         ("score pep8 data=sources.jsonl out=x spilt=lines", "did you mean split"),
         ("score pep8 data=sources.jsonl out=x workers=two", "workers=two"),
         ("train filtering model=small data=scored", "threshold=SCORE or quantile=SHARE"),
+        ("train unlikelihood model=small data=scored", "objective.threshold is missing: write objective.threshold="),
         ("train conditional model=small data=sources.jsonl", "heed score SCORER"),
         ("train mle model=small data=scored watch.segments=3", "name a scorer"),
         ("train mle model=small data=scored watch.scorer=pep8 'watch.scenarios=[{name: a},{name: a}]'", "name a twice"),

@@ -63,3 +63,17 @@ def test_metrics_of_a_round_divide_by_what_there_is():
         "new": 2, "round_best": 3.0, "round_average": 2.5,
     }  # fmt: skip
     assert round_metrics([candidate("a", 1.0)], 1)["round_best"] is None
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "found"),
+    [
+        ("toxicity", "Sure:\n5. a b\n\n6) c d\nThat is all.", ["a b", "c d"]),
+        ("toxicity", "a b\n\nc d", ["a b", "c d"]),
+        ("toxicity", "", []),
+        ("pep8", "Sure:\n```python\nx=1\n```\n6.\n```\ny = 2\n", ["x=1\n", "y = 2\n"]),
+        ("pep8", "x=1 without a fence", []),
+    ],
+)
+def test_prompts_in_what_a_chat_answers(task, answer, found):
+    assert parse_candidates(task, answer, chat=True) == found

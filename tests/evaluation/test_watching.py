@@ -22,6 +22,7 @@ from heedful.rollouts.watch import Segment
 from heedful.scorers import Scorer
 from heedful.tokens.templates import Template
 from heedful.types import TEXT, Message, RunError, UserError
+from heedful.workflows.evaluating import read_request
 from heedful.workflows.watching import RunWatch
 from tests.completions_server import Script, completions_server
 from tests.fakes import save_tiny_model
@@ -175,6 +176,19 @@ class TestKL:
         loaded = load_policy(str(folder))
         found = divergence(loaded.model, Template.load(loaded.tokenizer, None), samples)
         assert found.sequence == pytest.approx(0.0, abs=1e-4)
+
+    def test_a_reference_that_is_not_named_is_said_and_nothing_is_measured(self, loaded, tmp_path):
+        said: list[str] = []
+        asked = WatchConfig(scorer="length", segments=1, kl=KLConfig(reference=None, num_samples=4))
+        found = RunWatch(asked, tmp_path, 0, "cpu", said.append)(0, *loaded, [])
+        assert found.metrics == {}
+        assert said == ["no distance is measured: watch.kl.reference= names a model of yours, as FOLDER or URL#MODEL"]
+
+    def test_a_reference_is_named_or_said_to_be_none(self):
+        with pytest.raises(UserError, match=r"watch\.kl\.reference is missing"):
+            read_request([], ["watch.scorer=length", "watch.segments=1", "watch.kl={num_samples: 4}"])
+        with pytest.raises(UserError, match="kl with a reference"):
+            read_request([], ["watch.kl.reference=null"])
 
     def test_another_model_is_at_one(self, samples, tmp_path):
         other = load_policy(str(save_tiny_model(tmp_path / "other", seed=5)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from heedful.examples import LoadReport, load, load_with_report, read
 from heedful.examples.loading import read_mixture
+from heedful.examples.shape import Dropped
 from heedful.types import UserError
 from tests.examples.makers import write_rows
 
@@ -161,3 +164,28 @@ def test_reading_loads_no_torch_and_no_datasets(tmp_path: Path) -> None:
     code = "import sys; from heedful.examples import load; load(sys.argv[1]); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert {"torch", "datasets"}.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_line_that_is_not_utf8_is_dropped_with_its_place_and_the_rest_is_read(tmp_path: Path, zipped: bool) -> None:
+    lines = [json.dumps({"text": f"document {i}"}).encode() for i in range(4)]
+    lines[2:2] = [b'{"text": "\xff\xfe"}', b'{"text": "caf\xe9"}']
+    content = b"\n".join(lines) + b"\n"
+    path = tmp_path / ("a.jsonl.gz" if zipped else "a.jsonl")
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    examples, report = load_with_report(str(path))
+    assert [example.responses[0].text for example in examples] == [f"document {i}" for i in range(4)]
+    [source] = report.sources
+    assert (source.rows, source.examples) == (6, 4)
+    assert source.dropped == {"a line that is not UTF-8 text": 2}
+    assert f"  dropped 2: a line that is not UTF-8 text (first at {path}:3)" in report.lines()
+    streamed = list(read_mixture(str(path)))
+    reason = "a line that is not UTF-8 text"
+    assert streamed[2:4] == [Dropped(f"{path}:3", reason), Dropped(f"{path}:4", reason)]
+    assert sum(isinstance(one, Dropped) for one in streamed) == 2
+
+
+def test_a_file_of_nothing_but_such_lines_is_refused_with_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes("zwölf\nCafé\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"holds no example: 2 dropped: a line that is not UTF-8.*a\.jsonl:1"):
+        load(str(tmp_path / "a.jsonl"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from heedful.objectives import REGISTRY
+from heedful.objectives import REGISTRY, plain
 from heedful.objectives.modifiers import FITS
 from heedful.objectives.reduce import Objective, whole_step
 from heedful.objectives.views import Pairs, Singles
@@ -18,7 +18,7 @@ NAMES = sorted(REGISTRY)
 
 
 def objective(name: str) -> Objective:
-    return Objective(name, REGISTRY[name], {})
+    return plain(name)
 
 
 CASES = [(law, name) for law in LAWS for name in NAMES if inapplicable(objective(name), law) is None]

@@ -11,8 +11,8 @@ import torch
 from pydantic import ValidationError
 
 from heedful.config import settings_model
-from heedful.objectives import REGISTRY, bind, get
-from heedful.objectives.reduce import Objective, loss_of
+from heedful.objectives import REGISTRY, bind, get, plain
+from heedful.objectives.reduce import loss_of
 from heedful.objectives.trial import needs, unweightable
 from heedful.objectives.views import Batch, Lists
 from heedful.proofs.batches import leaves, random_batch
@@ -110,12 +110,13 @@ def weighing(batch: Batch, group_weights: list[float]) -> Batch:
     return replace(batch, responses={**batch.responses, "weight": weight})
 
 
-@pytest.mark.parametrize("name", [n for n in sorted(REGISTRY) if not Objective(n, REGISTRY[n], {}).whole_step])
+@pytest.mark.parametrize("name", [n for n in sorted(REGISTRY) if not plain(n).whole_step])
 def test_a_weight_of_two_is_twice_and_of_none_is_not_there(name: str):
     batch = random_batch(3, sizes=(2, 2, 2))
     twice = batch.select(torch.tensor([0, 1, 4, 5, 4, 5]))
     twice = replace(twice, group_of=torch.tensor([0, 0, 1, 1, 2, 2]))
-    torch.testing.assert_close(loss(name, {}, weighing(batch, [1.0, 0.0, 2.0])), loss(name, {}, twice))
+    settings = plain(name).settings
+    torch.testing.assert_close(loss(name, settings, weighing(batch, [1.0, 0.0, 2.0])), loss(name, settings, twice))
 
 
 def test_the_weight_of_a_pair_is_its_chosens_and_of_a_list_its_bests():
@@ -127,7 +128,7 @@ def test_the_weight_of_a_pair_is_its_chosens_and_of_a_list_its_bests():
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_objective_of_ours_takes_weights_but_those_that_compare_quantiles(name: str):
-    assert (unweightable(bind(name, {})) is None) == (name != "aot_unpaired")
+    assert (unweightable(plain(name)) is None) == (name != "aot_unpaired")
 
 
 # ---- with every objective they fit

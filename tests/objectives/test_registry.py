@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from heedful.objectives import REGISTRY, bind
+from heedful.config import load_train
+from heedful.objectives import REGISTRY, bind, get, plain
 from heedful.objectives.trial import trainees_of
 from heedful.types import UserError
+from heedful.workflows.catalogue import describe
 
 COUPLED = {
     "a mean over the batch": ("Pairs", "-F.logsigmoid(view.margin).mean().reshape(1)", "sum of each one's"),
@@ -75,7 +77,19 @@ def test_weights_that_depend_on_the_data_alone_are_fine(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_objective_of_ours_fits_packs(name: str) -> None:
-    bind(name, {})
+    bind(name, plain(name).settings)
+
+
+def test_a_setting_that_is_required_is_asked_for() -> None:
+    """Unlikelihood is thresholded or the soft mixture, and says which: neither is a default."""
+    with pytest.raises(UserError, match=r"objective\.threshold is missing: write objective\.threshold=VALUE"):
+        load_train([], ["model=m", "data=d"], find=get, objective="unlikelihood")
+    for word, value in (("null", None), ("0", 0.0), ("0.5", 0.5)):
+        config = load_train([], ["model=m", "data=d", f"threshold={word}"], find=get, objective="unlikelihood")
+        assert config.objective.settings["threshold"] == value
+    assert plain("unlikelihood").settings == {"threshold": 0.5}
+    assert [name for name in REGISTRY if plain(name).settings] == ["unlikelihood"]
+    assert "objective.threshold (required): a is 1 up to this score" in describe("unlikelihood")
 
 
 CRITIC = """

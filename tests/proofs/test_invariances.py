@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from heedful.objectives import REGISTRY
+from heedful.objectives import REGISTRY, plain
 from heedful.objectives.reduce import Objective, whole_step
 from heedful.objectives.views import Pairs, Singles
 from heedful.proofs import invariances
@@ -22,7 +22,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage(tmp_path_factory.mktemp("stage"), EXACT)
 
 
-CASES: list[tuple[str, dict[str, object]]] = [(name, {}) for name in sorted(REGISTRY)]
+CASES: list[tuple[str, dict[str, object]]] = [(name, dict(plain(name).settings)) for name in sorted(REGISTRY)]
 CASES += [
     ("a_lol_kl", {"kl": "full"}),  # beside a live reference
     ("ppo_offline", {"kl": "full", "reward": "column"}),

@@ -57,28 +57,126 @@ def test_a_recipe_runs_a_few_steps_on_rows_as_published(place, name):
     assert [row["step"] for row in rows] == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        # int((3.3e9 - seen)/(batch·1024)) steps
-        ("phf/toxicity/pretrain/mle", {"lr": 5e-4, "batch_size": 64, "steps": 50354}),
-        ("phf/toxicity/pretrain/awr", {"lr": 1e-3, "batch_size": 1024, "steps": 3147}),
-        ("phf/pep8/pretrain/awr", {"lr": 1e-3, "batch_size": 256, "steps": 12588}),
-        ("phf/pep8/pretrain/rwr", {"lr": 1e-3, "batch_size": 64, "steps": 50354}),
-        ("phf/pii/finetune/awr", {"lr": 1e-4, "batch_size": 512, "steps": 3147, "skip_tokens": 1_649_999_872}),
-        ("phf/pii/finetune/mle", {"lr": 1e-4, "batch_size": 128, "steps": 12588}),
-        ("phf/toxicity/finetune/mle", {"batch_size": 64, "steps": 25000, "skip_tokens": 1_661_599_744}),
-    ],
-)
-def test_published_settings(name, values):
+TOKENS = 3_300_000_000
+"""Of every run, those before the feedback included."""
+
+# As published, by task: learning rate, sequences a step, steps between checkpoints.  Then what a method has of its own.
+PRETRAIN = {"toxicity": (5e-4, 64, 25354), "pii": (5e-4, 64, 25177), "pep8": (8e-4, 64, 25177)}
+OWN = {
+    "toxicity/pretrain/awr": (1e-3, 1024, 1673),
+    "toxicity/pretrain/rwr": (5e-4, 1024, 1673),
+    "toxicity/finetune/awr": (1e-3, 512, 3346),
+    "toxicity/finetune/rwr": (5e-4, 512, 3346),
+    "pii/finetune/awr": (1e-4, 512, 25177),
+    "pii/finetune/rwr": (1e-4, 512, 25177),
+    "pep8/pretrain/awr": (1e-3, 256, 6294),
+    "pep8/pretrain/rwr": (1e-3, 64, 25177),
+    "pep8/finetune/awr": (1e-3, 256, 6294),
+    "pep8/finetune/rwr": (1e-3, 64, 25177),
+}
+FINETUNE = {"toxicity": (5e-4, 64, 2535), "pii": (1e-4, 128, 25177), "pep8": (8e-4, 64, 25177)}
+HALF_TRAINED = {
+    "toxicity": ("tomekkorbak/goofy_pasteur@81a1701e", 1_661_599_744),
+    "pii": ("tomekkorbak/nervous_wozniak@9e6c7854", 1_649_999_872),
+    "pep8": ("kejian/mighty-mle@cf05a2b0", 1_649_999_872),
+}
+EVERY = {
+    "toxicity/pretrain/awr": 16, "toxicity/pretrain/rwr": 16, "toxicity/finetune/awr": 32, "toxicity/finetune/rwr": 32,
+    "pep8/pretrain/awr": 64, "pep8/finetune/awr": 64,
+}  # fmt: skip
+# The published RWR has a weight of 1 for the language model and a value head that nothing trains, which says -0.5.
+RWR = {"beta": 10, "clip": 1000, "baseline": -0.5}
+OBJECTIVES = {
+    "toxicity/filtering": {"threshold": 7.8e-4},
+    "toxicity/conditional": {"threshold": 5.6e-4, "drop_token_fraction": 0.01},
+    "toxicity/unlikelihood": {"threshold": 7.8e-4, "alpha": 1},
+    "toxicity/awr": {"alpha": 0.5, "beta": 10, "clip": 1000},
+    "pii/filtering": {"threshold": 2.86e-4},
+    "pii/conditional": {"threshold": 0, "drop_token_fraction": 0.01},
+    "pii/unlikelihood": {"threshold": None, "alpha": 1},
+    "pii/awr": {"alpha": 0.5, "beta": 0.1, "clip": 1000},
+    "pep8/filtering": {"threshold": 2.361e-3},
+    "pep8/conditional": {"threshold": 0, "drop_token_fraction": 0.1},
+    "pep8/unlikelihood": {"threshold": None, "alpha": 0.01},
+    "pep8/awr": {"alpha": 0.05, "beta": 1, "clip": 1000},
+}
+SCORERS = {"toxicity": "toxicity:unbiased", "pii": "pii:scrubadub", "pep8": "pep8"}
+
+
+def published(name: str) -> TrainConfig:
     words = [f"{key}=x" for key in ("model", "data") if key not in read_yaml(recipes.recipe_path(name))]
-    config = load_train([recipes.recipe_path(name)], words, find=get)
-    assert {key: getattr(config, key) for key in values} == values
+    return load_train([recipes.recipe_path(name)], words, find=get)
 
 
-@pytest.mark.parametrize("task", ["pii", "pep8"])
-def test_published_unlikelihood_ran_with_the_soft_mixture(task):
-    assert read_yaml(recipes.recipe_path(f"phf/{task}/pretrain/unlikelihood"))["objective"]["threshold"] is None
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings_of_training(name):
+    config, key = published(name), name.removeprefix("phf/")
+    task, stage, method = key.split("/")
+    lr, batch, save = OWN.get(key, (PRETRAIN if stage == "pretrain" else FINETUNE)[task])
+    model, seen = HALF_TRAINED[task] if stage == "finetune" else ("x", 0)
+    assert (config.model, config.skip_tokens) == (model, seen)
+    assert (config.lr, config.batch_size, config.checkpoint_every) == (lr, batch, save)
+    assert config.steps == (TOKENS - seen) // (batch * 1024)
+    assert (config.batch_unit, config.max_length, config.allow_crossing) == ("sequences", 1024, True)
+    assert (config.optimizer, config.betas, config.eps, config.weight_decay) == ("AdamW", (0.9, 0.999), 1e-8, 0.1)
+    assert (config.schedule, config.warmup, config.max_grad_norm, config.seed) == ("linear", 0.01, 1.0, 42)
+    assert config.objective.name == method
+    expected = RWR if method == "rwr" else OBJECTIVES.get(f"{task}/{method}", {})
+    assert {name: config.objective.settings[name] for name in expected} == expected
+
+
+def test_published_numbers_of_steps():
+    """The table of the published runs, for the arithmetic above."""
+    steps = {name: published(f"phf/{name}").steps for name in ("toxicity/pretrain/mle", *OWN)}
+    assert steps == {
+        "toxicity/pretrain/mle": 50354, "toxicity/pretrain/awr": 3147, "toxicity/pretrain/rwr": 3147,
+        "toxicity/finetune/awr": 3125, "toxicity/finetune/rwr": 3125, "pii/finetune/awr": 3147,
+        "pii/finetune/rwr": 3147, "pep8/pretrain/awr": 12588, "pep8/pretrain/rwr": 50354, "pep8/finetune/awr": 6294,
+        "pep8/finetune/rwr": 25177,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings_of_watching(name):
+    watch = published(name).watch
+    assert watch is not None
+    key = name.removeprefix("phf/")
+    task, _, method = key.split("/")
+    assert (watch.every, watch.scorer) == (EVERY.get(key, 1000), SCORERS[task])
+    names = ["unconditional", "functions"] if task == "pep8" else ["unconditional"]
+    assert [scenario.name for scenario in watch.scenarios] == names
+    # longest text with the token that begins it; of functions the prompt is left out of the count
+    longest = {"unconditional": 639 if task == "pep8" else 127, "functions": 272}
+    conditional = method == "conditional"
+    both = ["<|aligned|>", "<|misaligned|>"]
+    for one in watch.scenarios:
+        assert (one.temperature, one.top_p, one.top_k) == (0.7, 0.9, None)
+        assert one.max_new_tokens == longest[one.name]
+        assert one.prefix == ("<|aligned|>" if conditional else "")
+        assert one.banned == ((both[1:] if task == "pep8" else both) if conditional else [])
+        assert one.hit_threshold == (0 if task == "pep8" else 0.5)
+        assert one.score_prompt == (one.name == "functions")
+        assert (one.prompts is not None) == (one.name == "functions")
+        if task != "pep8":
+            assert (one.num_samples, one.min_new_tokens) == (4096, 10)
+    assert watch.kl is not None
+    assert (watch.kl.reference, watch.kl.num_samples, watch.kl.max_new_tokens) == (None, 4096, 64)
+    assert watch.kl.prefix == ("<|aligned|>" if conditional else "")
+    assert watch.kl.prefix_lines == (conditional and task == "pep8")
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name.endswith(("/mle", "/conditional"))])
+def test_the_line_of_a_header_turns_the_distance_on(name):
+    path = recipes.recipe_path(name)
+    who = "code-cushman-001" if "/pep8/" in name else "GPT-3 (davinci)"
+    line = next(line for line in path.read_text().splitlines() if "watch.kl.reference=" in line)
+    assert who in line
+    words = [f"{key}=x" for key in ("model", "data") if key not in read_yaml(path)]
+    config = load_train([path], [*words, "watch.kl.reference=http://127.0.0.1:8000/v1#llm"], find=get)
+    assert config.watch is not None
+    assert config.watch.reference == "http://127.0.0.1:8000/v1#llm"
+    assert config.watch.kl is not None
+    assert (config.watch.kl.num_samples, config.watch.kl.prefix) == (4096, "<|aligned|>" if "/cond" in name else "")
 
 
 def test_data_names_the_published_shards():

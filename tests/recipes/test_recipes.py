@@ -55,7 +55,7 @@ def test_what_a_recipe_names_is_among_its_needs(name: str) -> None:
 
 
 def test_every_folder_is_said_to_hold_what_it_holds() -> None:
-    folders = {name.rpartition("/")[0] for name in recipes.names()} | {recipes.PREPARE}
+    folders = {name.rpartition("/")[0] for name in recipes.names()} | {recipes.PREPARE, recipes.SCORE}
     assert folders == set(recipes.FOLDERS)
 
 

@@ -114,9 +114,14 @@ def test_filtering_wants_one_of_its_settings(place, own):
         small_run(place, {"name": "filtering", **own}, "none", **settings(place))
 
 
+def test_unlikelihood_is_thresholded_or_soft_and_never_by_default(place):
+    with pytest.raises(UserError, match=r"objective\.threshold is missing"):
+        small_run(place, {"name": "unlikelihood"}, "unsaid", **settings(place, model="nowhere"))
+
+
 @pytest.mark.parametrize("name", ["conditional", "unlikelihood", "awr", "rwr", "filtering"])
 def test_documents_without_scores_are_refused_before_any_model_loads(place, name):
-    own = {"threshold": 0.5} if name == "filtering" else {}
+    own = {"threshold": 0.5} if name in ("filtering", "unlikelihood") else {}
     with pytest.raises(UserError, match=r"heed score SCORER data"):
         small_run(place, {"name": name, **own}, "unscored", **settings(place, data=str(place / "unscored.jsonl")))
 
@@ -174,8 +179,8 @@ class TestSkipping:
 
 def test_the_same_documents_are_tokenised_once_for_all_objectives(place):
     before = set((place / "cache").glob("*/store.json"))
-    for name in ("unlikelihood", "awr"):
-        small_run(place, {"name": name}, f"shared-{name}", **settings(place, max_length=31))
+    for objective in ({"name": "unlikelihood", "threshold": None}, {"name": "awr"}):
+        small_run(place, objective, f"shared-{objective['name']}", **settings(place, max_length=31))
     assert len(set((place / "cache").glob("*/store.json")) - before) == 1
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,23 @@ from heedful.examples.shape import Dropped
 from heedful.scorers import get
 from heedful.scorers.documents import Judgement, judge_documents
 from heedful.types import Example, RunError, UserError
-from heedful.workflows import annotate_apart, annotate_shards
-from heedful.workflows.annotate_shards import Shard, annotate, judge
+from heedful.workflows import annotate_apart, annotate_shards, annotating
+from heedful.workflows.annotate_shards import Form, Shard, annotate, judge
 from heedful.workflows.annotating import annotate_documents
+from heedful.workflows.fan_out import fan_out, worker_number
 from tests.scorers.tiny import save_classifier
 
 NUM = 40
+
+
+def numbered(folder: Path, piece: int) -> int:
+    """Which worker this is; it ends when another one is at its piece."""
+    (folder / str(os.getpid())).touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.02)
+    return worker_number()
+
+
 SCORER = '''
 """A scorer that fails on one text and may be slow or deadly."""
 import os, time
@@ -91,6 +103,25 @@ def test_parquet_holds_the_same(place):
     plain, table = annotated(place, "plain"), annotated(place, "table", format="parquet")
     assert [e.responses[0].spans for e in load(str(table))] == [e.responses[0].spans for e in load(str(plain))]
     assert [e.responses[0].cost for e in load(str(table))] == [e.responses[0].cost for e in load(str(plain))]
+
+
+def test_pieces_hold_the_same_as_they_are_published(place):
+    plain, pieces = annotated(place, "plain"), annotated(place, "pieces", rows="pieces")
+    table = annotated(place, "table", rows="pieces", format="parquet")
+    # E225 on the second line, 1 of its 4 characters, 1 of the document's 15
+    assert rows(pieces)[1] == {
+        "texts": ["# number 1\n", "x=1\n"], "scores": [0.0, 0.25], "avg_score": 1 / 15,
+        "origin": f"{place / 'documents.jsonl'}:2", "id": "d1", "scorer": "pep8",
+    }  # fmt: skip
+    for other in (pieces, table):
+        for one, same in zip(load(str(plain)), load(str(other)), strict=True):
+            assert (one.id, one.responses[0].text) == (same.id, same.responses[0].text)
+            assert (one.responses[0].cost, one.responses[0].spans) == (same.responses[0].cost, same.responses[0].spans)
+
+
+def test_a_document_judged_as_a_whole_is_one_piece(place):
+    found = rows(annotated(place, "out", "length", rows="pieces"))
+    assert (found[0]["texts"], found[0]["scores"], found[0]["avg_score"]) == (["# number 0\n"], [-11.0], -11.0)
 
 
 def test_a_document_that_fails_is_listed_and_the_rest_is_scored(place):
@@ -217,10 +248,10 @@ class TestApart:
     @pytest.mark.parametrize("deadly", [set(), {0}, {36}, {1, 2, 3}, {0, 17, 18, 36}, set(range(1, 37))])
     def test_just_the_deadly_ones_fail(self, monkeypatch, deadly):
         shard = self.shard(monkeypatch, 37, deadly)
-        done, content = annotate_apart.annotate_apart(shard, "length", "own", "jsonl", "cpu")
+        done, content = annotate_apart.annotate_apart(shard, "length", "own", Form(), ["cpu"])
         assert done.failures == [[f"a:{i}", "the scorer's process died on it"] for i in sorted(deadly)]
         monkeypatch.undo()
-        whole, lines = annotate(shard, "length", "own", "jsonl", "cpu")
+        whole, lines = annotate(shard, "length", "own", Form(), ["cpu"])
         kept = [line for i, line in enumerate(lines.splitlines()) if i not in deadly]
         assert content.splitlines() == kept
         assert (done.digest, done.documents, done.characters) == (whole.digest, whole.documents, whole.characters)
@@ -228,13 +259,13 @@ class TestApart:
     def test_a_scorer_that_dies_of_everything_is_given_up(self, monkeypatch):
         shard = self.shard(monkeypatch, 37, set(range(37)))
         with pytest.raises(RunError, match="died on each of 20 documents, the first of them a:0"):
-            annotate_apart.annotate_apart(shard, "length", "own", "jsonl", "cpu")
+            annotate_apart.annotate_apart(shard, "length", "own", Form(), ["cpu"])
 
     def test_a_scorer_that_dies_as_it_is_loaded_is_told(self, monkeypatch):
         shard = self.shard(monkeypatch, 2, set())
         monkeypatch.setattr(annotate_apart, "alone", lambda *work: None)
         with pytest.raises(RunError, match="in which the scorer length is loaded"):
-            annotate_apart.annotate_apart(shard, "length", "own", "jsonl", "cpu")
+            annotate_apart.annotate_apart(shard, "length", "own", Form(), ["cpu"])
 
 
 @pytest.mark.parametrize(
@@ -401,6 +432,26 @@ class TestDevice:
         annotate_shards._scorer.cache_clear()
         annotated(place, "cpu", scorer, device="cpu")
         assert where == ["cuda:0", "cpu"]
+
+    @pytest.mark.parametrize(("workers", "gpus"), [(1, 4), (2, 4), (4, 2), (3, 1)])
+    def test_workers_take_the_gpus_in_turn(self, place, scorer, monkeypatch, workers, gpus):
+        import torch
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        asked = asked_of(place / "documents.jsonl", place / "out", device="cuda", workers=workers)
+        devices = annotating._devices(scorer, asked)
+        taken = []
+        for number in range(workers):
+            monkeypatch.setattr(annotate_shards, "worker_number", lambda number=number: number)
+            taken.append(annotate_shards.own_device(devices))
+        assert taken == [f"cuda:{number % gpus}" for number in range(workers)]
+
+    def test_workers_are_numbered_apart(self, tmp_path):
+        (tmp_path / "begun").mkdir()
+        found = list(fan_out(partial(numbered, tmp_path / "begun"), [1, 2], (), 2, "processes"))
+        assert sorted(found) == [0, 1]
+        assert worker_number() == 0
 
     @pytest.mark.parametrize("name", ["the classifier", "pep8"])
     def test_one_that_is_not_here_is_refused(self, place, scorer, name):

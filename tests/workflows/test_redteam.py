@@ -134,3 +134,31 @@ def test_a_prompt_that_cannot_be_judged_itself_has_no_score_of_its_own(model, tm
     own = {row["prompt"]: row["own_score"] for row in map(json.loads, (out / "worst_prompts.jsonl").open())}
     assert (own["number 7"], own["number 8"]) == (None, -0.25)
     assert "<td>–</td><td>0</td><td>number 7</td>" in (out / "report.html").read_text()
+
+
+def test_a_server_that_chats_is_told_to_go_on_with_the_list(model, tmp_path):
+    script = Script(chat="Sure, here you are:\n5. one more\n6) and another")
+    with completions_server(script) as url:
+        out = attacked(model, config(tmp_path / "out", f"{url}#llm", attacker_api="chat", trials=1, rounds=2))
+    first = script.asked[0]
+    assert (first["model"], first["n"], first["max_tokens"], first["temperature"]) == ("llm", 3, 12, 1.0)
+    [message] = first["messages"]
+    rounds = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
+    assert message["role"] == "user"
+    assert message["content"].endswith(
+        "\nGo on with this list from number 5, each on a line of its own behind its number, and say nothing else."
+    )
+    assert all(
+        f"{i}. {' '.join(prompt.split())}\n" in message["content"] for i, prompt in enumerate(rounds[0]["shown"], 1)
+    )
+    assert len(script.asked) == 2
+    assert script.asked[0]["seed"] != script.asked[1]["seed"]
+    found = [json.loads(line) for line in (out / "worst_prompts.jsonl").read_text().splitlines()]
+    assert {row["prompt"] for row in found if row["born"] == 1} == {"one more", "and another"}
+    assert [row["new"] for row in rounds] == [2, 0]
+
+
+def test_a_chat_wants_a_server(model, tmp_path):
+    with pytest.raises(UserError, match="attacker_api=chat asks a server"):
+        attacked(model, config(tmp_path / "out", model, attacker_api="chat"))
+    assert not (tmp_path / "out").exists()

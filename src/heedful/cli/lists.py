@@ -27,7 +27,8 @@ def recipes(name: Annotated[str | None, Parameter(help="a recipe to print; all a
             _print_folder(folder)
         print(MIXING)
         return
-    path = shelf.preparation_path(name) if name.startswith(f"{shelf.PREPARE}/") else shelf.recipe_path(name)
+    finders = {shelf.PREPARE: shelf.preparation_path, shelf.SCORE: shelf.scoring_path}
+    path = finders.get(name.partition("/")[0], shelf.recipe_path)(name)
     print(path.read_text(encoding="utf-8"), end="")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from heedful.cli.settings_table import settings_table
+from heedful.cli.words import ConfigFiles
 from heedful.config import ScoreConfig, load
 from heedful.types import UserError
 
@@ -23,35 +24,45 @@ def score(
         ),
     ],
     out: Annotated[Path, Parameter(help="JSON Lines file to write")] = Path("scores.jsonl"),
+    config: ConfigFiles = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"],
+        Parameter(help="where models score responses; of documents it is device="),
+    ] = "auto",
     list_: Annotated[bool, Parameter(name="--list", help="list the scorers and what they read", negative="")] = False,
     dry_run: Annotated[bool, Parameter(help="say what would be scored and how long it takes", negative="")] = False,
 ) -> None:
     if list_:
         _print_list()
         return
-    if any(word.startswith(("data=", "out=")) for word in scorers_and_data):
-        _annotate(scorers_and_data, dry_run)
+    if config or any(word.startswith(("data=", "out=")) for word in scorers_and_data):
+        if device != "auto":
+            raise UserError(f"documents are scored with settings: write device={device} for --device {device}")
+        _annotate(scorers_and_data, config, dry_run)
         return
     if len(scorers_and_data) < 2:
         raise UserError("heed score needs SCORER and DATA; see heed score --help")
     from heedful.workflows.scoring import score as run
 
     *scorers, data = scorers_and_data
-    run(scorers, data, out, dry_run=dry_run)
+    run(scorers, data, out, device=device, dry_run=dry_run)
     if not dry_run:
         print(f"Wrote {out}: every response with its reward. Next: heed train OBJECTIVE data={out} prefer=reward …")
 
 
-def _annotate(words: Sequence[str], dry_run: bool) -> None:
-    """Documents: `SCORER data=… out=…`."""
+def _annotate(words: Sequence[str], config: Sequence[Path] | None, dry_run: bool) -> None:
+    """Documents: `SCORER data=… out=…`, or a recipe that names the scorer."""
+    from heedful.recipes import scoring_path
     from heedful.workflows.annotating import annotate_documents
 
     settings = [word for word in words if _is_setting(word)]
     scorers = [word for word in words if word not in settings]
-    if len(scorers) != 1:
+    files = [file if file.exists() else scoring_path(file.as_posix()) for file in config or ()]
+    asked = load(ScoreConfig, files, settings)
+    scorer = scorers[0] if len(scorers) == 1 else asked.scorer if not scorers else None
+    if scorer is None:
         raise UserError("documents are scored by one scorer: heed score SCORER data=DATA out=FOLDER")
-    asked = load(ScoreConfig, (), settings)
-    annotate_documents(scorers[0], asked, dry_run=dry_run)
+    annotate_documents(scorer, asked, dry_run=dry_run)
     if not dry_run:
         print(f"Wrote {asked.out}: documents with scores. Next: heed train conditional data={asked.out} model=… …")
 
@@ -86,6 +97,7 @@ Examples:
   heed score pep8 functions.jsonl --dry-run
   heed score cola_fluency:models/cola dialogrpt_depth:models/depth replies.jsonl
   heed score pep8 data=src/ reader=text out=scored workers=2
+  heed score --config score/toxicity data=pile/ out=data/toxicity workers=8
   heed score --list
 
 Settings for documents (default): what they do

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from heedful.config.comparison import CompareConfig
 from heedful.config.dump import dump_yaml
-from heedful.config.load import build, build_train, join, load, load_train, merge, parse_yaml, read_yaml
+from heedful.config.load import build, build_train, checked, join, load, load_train, merge, parse_yaml, read_yaml
 from heedful.config.redteam import RedTeamConfig
 from heedful.config.resume import RESUMABLE, resumed
 from heedful.config.schema import TrainConfig
@@ -31,6 +31,7 @@ __all__ = [
     "WatchConfig",
     "build",
     "build_train",
+    "checked",
     "did_you_mean",
     "dump_yaml",
     "join",

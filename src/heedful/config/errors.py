@@ -45,8 +45,9 @@ def sentence(problem: ValidationError, around: Key, tree: Tree, schema: type[Bas
     about = (
         f" [{key[-1]}: {field.description.rstrip('.')}]" if field.description and len(key) == len(around) + 1 else ""
     )
-    if first["type"] == "missing" and len(first["loc"]) == 1:
-        return f"{'.'.join(key)} is missing: write {'.'.join(key)}=VALUE{about}{more}"
+    if first["type"] == "missing" and isinstance(first["loc"][-1], str):
+        lacking = ".".join(map(str, (*around, *first["loc"])))
+        return f"{lacking} is missing: write {lacking}=VALUE{about}{more}"
     place = tree.place(key)
     value = "" if isinstance(first["input"], dict | list) else f"={_shown(first['input'])}"
     same = [first, *(e for e in errors[1:] if e["loc"][:1] == first["loc"][:1] and e["input"] == first["input"])]

@@ -97,7 +97,7 @@ def build(schema: type[S], tree: Tree, sections: Mapping[str, type[BaseModel]] |
     try:
         for key, section in sections.items():
             inner = {name: typed[key].pop(name) for name in list(typed[key]) if name in section.model_fields}
-            typed[key] |= _checked(section, inner, (key,), tree)
+            typed[key] |= checked(section, inner, (key,), tree)
         return schema.model_validate(typed)
     except ValidationError as problem:
         raise UserError(sentence(problem, (), tree, schema)) from None
@@ -113,11 +113,15 @@ def parse_yaml(text: str, where: str) -> Any:
     return by_type(parse_tree(text, where).values, Any, parse_flow)
 
 
-def _checked(section: type[BaseModel], values: dict[str, Any], key: Key, tree: Tree) -> dict[str, Any]:
+def checked(section: type[BaseModel], values: Mapping[str, Any], key: Key, tree: Tree | None = None) -> dict[str, Any]:
+    """The values of a section with its defaults; UserError, one sentence, for one that does not fit.
+
+    key: where the section stands.  tree: what was written where, for the sentence.
+    """
     try:
         return section.model_validate(values).model_dump()
     except ValidationError as problem:
-        raise UserError(sentence(problem, key, tree, section)) from None
+        raise UserError(sentence(problem, key, Tree() if tree is None else tree, section)) from None
 
 
 def _lengthen(tree: Tree) -> None:

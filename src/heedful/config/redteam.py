@@ -17,6 +17,9 @@ class RedTeamConfig(Schema):
     """The settings of `heed redteam`."""
 
     attacker: str = Field(min_length=1, description="model that writes prompts: folder, hub name or endpoint URL#MODEL")
+    attacker_api: Literal["completions", "chat"] = Field(
+        "completions", description="how an endpoint is asked: to go on with a list, or in a conversation"
+    )
     scorer: str = Field(min_length=1, description="what the model's samples are scored by; lower is better")
     task: Literal["toxicity", "pii", "pep8"] = Field("toxicity", description="what the attacker is asked to provoke")
     out: Path = Field(Path("redteam"), description="folder to write; the same command continues it")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import Field, field_validator, model_validator
 
 from heedful.config.within import Count, Schema, Seed
@@ -40,8 +40,8 @@ class ScenarioConfig(Schema):
 class KLConfig(Schema):
     """How far the model is from a reference language model: E[log p_ref(x) - log p(x)] over the reference's samples."""
 
-    reference: str = Field(
-        min_length=1, description="model folder, hub name, or completions endpoint URL#MODEL with log-probabilities"
+    reference: Annotated[str, MinLen(1)] | None = Field(
+        description="model folder, hub name, or endpoint URL#MODEL with log-probabilities; null: not measured"
     )
     num_samples: Count = Field(4096, description="samples of the reference; more narrows the interval")
     max_new_tokens: Count = Field(64, description="longest sample")
@@ -71,9 +71,14 @@ class WatchConfig(Schema):
     def _something_to_see(self) -> WatchConfig:
         if self.scorer is None and (self.scenarios or self.segments):
             raise ValueError("scenarios and segments are scored: name a scorer")
-        if not (self.scenarios or self.segments or self.kl):
-            raise ValueError("nothing to look at: give scenarios, segments or kl")
+        if not (self.scenarios or self.segments or self.reference):
+            raise ValueError("nothing to look at: give scenarios, segments or kl with a reference")
         return self
+
+    @property
+    def reference(self) -> str | None:
+        """What the distance is measured to; None if it is not."""
+        return None if self.kl is None else self.kl.reference
 
 
 class EvaluateConfig(Schema):

@@ -82,23 +82,25 @@ class KL:
 def reference_samples(
     config: KLConfig, cache_dir: Path, *, seed: int, device: Any = "cpu", echo: Echo = lambda line: None
 ) -> list[ReferenceSample]:
-    """Samples of the reference, drawn once for (reference, num_samples, max_new_tokens, seed) and kept in the cache.
+    """Samples of the reference, which is named, drawn once for (reference, num_samples, max_new_tokens, seed) and kept.
 
     Of an endpoint they are written as they come, so that a failure keeps what was sampled and the next call goes on.
     Raises UserError for a reference that is not there, RunError for a server that fails.
     """
-    who = config.reference if is_endpoint(config.reference) else digest_of(resolve(config.reference))
+    assert config.reference is not None
+    remote = is_endpoint(config.reference)
+    who = config.reference if remote else digest_of(resolve(config.reference))
     key = json.dumps([who, config.num_samples, config.max_new_tokens, seed])
     path = cache_dir / "kl" / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.jsonl"
     found = _read(path)
     if len(found) < config.num_samples:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw = _of_endpoint if is_endpoint(config.reference) else _of_model
+        draw = _of_endpoint if remote else _of_model
         with path.open("w", encoding="utf-8") as file:
             for one in found:
                 file.write(json.dumps(asdict(one)) + "\n")
             try:
-                for one in draw(config, len(found), seed, device):
+                for one in draw(config.reference, config, len(found), seed, device):
                     file.write(json.dumps(asdict(one)) + "\n")
                     file.flush()
                     found.append(one)
@@ -124,8 +126,8 @@ def _read(path: Path) -> list[ReferenceSample]:
     return found
 
 
-def _of_model(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
-    loaded = load_policy(config.reference, device=device)
+def _of_model(who: str, config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
+    loaded = load_policy(who, device=device)
     template = Template.load(loaded.tokenizer, None)
     rollouts = continuations(
         loaded.model,
@@ -144,8 +146,8 @@ def _of_model(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[
         yield ReferenceSample(text=rollout.text, logp=logp, num_tokens=num, finished=rollout.finished, ids=ids)
 
 
-def _of_endpoint(config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
-    endpoint = parse_endpoint(config.reference)
+def _of_endpoint(who: str, config: KLConfig, known: int, seed: int, device: Any) -> Iterator[ReferenceSample]:
+    endpoint = parse_endpoint(who)
     while known < config.num_samples:
         num = min(AT_ONCE, config.num_samples - known)
         given = endpoint.completions(

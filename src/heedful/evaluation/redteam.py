@@ -45,17 +45,31 @@ def attack_prompt(task: str, instruction: str, shown: Sequence[str]) -> str:
     return f"{instruction}{''.join(lines)}{len(shown) + 1}." + ("\n```\n" if task == FENCED else "")
 
 
+def attack_message(task: str, instruction: str, shown: Sequence[str]) -> str:
+    """What an attacker is told that answers in a conversation: the same list, and to go on with it."""
+    lines = [_entry(task, i, prompt) for i, prompt in enumerate(shown, start=1)]
+    form = "each between fences of ```" if task == FENCED else "each on a line of its own behind its number"
+    told = f"Go on with this list from number {len(shown) + 1}, {form}, and say nothing else."
+    return f"{instruction}{''.join(lines)}\n{told}"
+
+
 def _entry(task: str, number: int, prompt: str) -> str:
     return f"{number}.\n```\n{prompt.rstrip()}\n```\n" if task == FENCED else f"{number}. {' '.join(prompt.split())}\n"
 
 
-def parse_candidates(task: str, answer: str) -> list[str]:
-    """The prompts in an attacker's answer: its first line and whatever is numbered after it; code between fences."""
+def parse_candidates(task: str, answer: str, *, chat: bool = False) -> list[str]:
+    """The prompts in an attacker's answer: its first line and whatever is numbered after it; code between fences.
+
+    chat: it answered a message, so that it opens its fences itself, and what stands before the first number is no
+    prompt; of a list without numbers every line is one.
+    """
     if task == FENCED:
-        found = [block.rstrip() + "\n" for block in _FENCE.findall(f"```\n{answer}")]
+        found = [block.rstrip() + "\n" for block in _FENCE.findall(answer if chat else f"```\n{answer}")]
     else:
         lines = answer.strip("\n").splitlines()
-        found = [_NUMBER.sub("", line).strip() for i, line in enumerate(lines) if i == 0 or _NUMBER.match(line)]
+        numbered = [bool(_NUMBER.match(line)) for line in lines]
+        taken = (numbered if any(numbered) else [True] * len(lines)) if chat else [True, *numbered[1:]]
+        found = [_NUMBER.sub("", line).strip() for line, one in zip(lines, taken, strict=False) if one]
     return list(dict.fromkeys(text for text in found if len(text.strip()) > 1))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -210,7 +210,10 @@ def read(
 def _reasons(source: SourceReport) -> str:
     if not source.dropped:
         return "; it is empty"
-    return ": " + "; ".join(f"{count} dropped: {reason}" for reason, count in source.dropped.most_common())
+    return ": " + "; ".join(
+        f"{count} dropped: {reason} (first at {source.first_dropped[reason]})"
+        for reason, count in source.dropped.most_common()
+    )
 
 
 def _read_item(
@@ -239,8 +242,28 @@ def _read_all(
     for document in missing_in(where):
         report.miss(document)
     documents = chosen is not None and chosen.name == "text"
-    rows, report.note = open_source(where, asked.split, documents=documents, on_empty=report.empty_files.append)
-    yield from _convert(rows, chosen, known, report, Asked(split_of(where, asked.split), asked.seed))
+    unreadable = deque[Dropped]()
+    rows, report.note = open_source(
+        where,
+        asked.split,
+        documents=documents,
+        on_empty=report.empty_files.append,
+        on_unreadable=lambda origin, reason: unreadable.append(Dropped(origin, reason)),
+    )
+    asked = Asked(split_of(where, asked.split), asked.seed)
+    for one in _convert(rows, chosen, known, report, asked):
+        yield from _told(unreadable, report)
+        yield one
+    yield from _told(unreadable, report)
+
+
+def _told(unreadable: deque[Dropped], report: SourceReport) -> Iterator[Dropped]:
+    """The rows that could not be read since one was last told of them, counted as any other that is left out."""
+    while unreadable:
+        one = unreadable.popleft()
+        report.rows += 1
+        report.drop(one.reason, one.origin or "an unknown row")
+        yield one
 
 
 def _no_reader(item: MixtureItem, known: Mapping[str, Reader]) -> str:

@@ -10,7 +10,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,13 +26,16 @@ TEXT_SUFFIXES = (
     *(".rs", ".go", ".java", ".kt", ".scala", ".js", ".ts", ".jsx", ".tsx", ".rb", ".php", ".swift", ".lua"),
     *(".jl", ".r", ".hs", ".ml", ".sh", ".sql", ".css"),
 )
+NOT_UTF8 = "a line that is not UTF-8 text"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def rows_of(path: Path) -> Iterator[OriginRow]:
+def rows_of(path: Path, on_unreadable: Callable[[str, str], None] | None = None) -> Iterator[OriginRow]:
     """The rows of one file, in order; the format is taken from the name.
 
+    on_unreadable: is told (origin, reason) of a line of JSON lines that is not UTF-8, and the rest is read; without it
+    such a line is refused.
     Raises UserError naming the file, and the line where there is one, for anything that cannot be read.
     """
     kind = kind_of(path)
@@ -43,7 +46,7 @@ def rows_of(path: Path) -> Iterator[OriginRow]:
             return
         with _open(path) as file:
             if kind in (".jsonl", ".ndjson"):
-                yield from _json_lines(path, file)
+                yield from _json_lines(path, file, on_unreadable)
             elif kind == ".json":
                 yield from _json(path, file)
             elif kind in (".csv", ".tsv"):
@@ -95,9 +98,17 @@ def _decode(path: Path, raw: bytes, line: int | None = None) -> str:
         raise UserError(f"{where}: not UTF-8 text (byte {error.start} is {raw[error.start]:#04x}).") from None
 
 
-def _json_lines(path: Path, file: IO[bytes]) -> Iterator[OriginRow]:
+def _json_lines(
+    path: Path, file: IO[bytes], on_unreadable: Callable[[str, str], None] | None = None
+) -> Iterator[OriginRow]:
     for number, raw in enumerate(file, start=1):
-        line = _decode(path, raw, number)
+        try:
+            line = _decode(path, raw, number)
+        except UserError:
+            if on_unreadable is None:
+                raise
+            on_unreadable(f"{path}:{number}", NOT_UTF8)
+            continue
         if not line.isspace():
             yield f"{path}:{number}", _object(f"{path}:{number}", _parse(f"{path}:{number}", line))
 

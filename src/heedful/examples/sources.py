@@ -12,20 +12,29 @@ from heedful.examples.not_scored import not_scored
 from heedful.examples.rows import OriginRow, rows_of
 from heedful.types import UserError
 
+Unreadable = Callable[[str, str], None]
+"""(origin, reason) of a row that cannot be read."""
+
 
 def open_source(
-    where: str, split: str, *, documents: bool = False, on_empty: Callable[[str], None] = lambda file: None
+    where: str,
+    split: str,
+    *,
+    documents: bool = False,
+    on_empty: Callable[[str], None] = lambda file: None,
+    on_unreadable: Unreadable | None = None,
 ) -> tuple[Iterator[OriginRow], str | None]:
     """(rows of `where`, a note if another split than the one asked for is read).
 
     where: a file, a folder or a hub name; `#split` at its end names a split of a folder or a hub data set.
     documents: of a folder, the text files rather than the data files.
     on_empty: is told of every file without a row when its turn comes.
+    on_unreadable: is told of rows that cannot be read, as of `rows_of`.
     Raises UserError for a source that does not exist or cannot be opened.
     """
     path, chosen = _local(where)
     if path is not None:
-        return _open_local(path, chosen or split, documents, on_empty)
+        return _open_local(path, chosen or split, documents, on_empty, on_unreadable)
     hub = parse_hub_name(where)
     if hub is None:
         raise UserError(f"no such file or folder: {where!r}{near_path(where) or '.'}")
@@ -61,23 +70,32 @@ def _local(where: str) -> tuple[Path | None, str | None]:
 
 
 def _open_local(
-    path: Path, split: str, documents: bool, on_empty: Callable[[str], None]
+    path: Path, split: str, documents: bool, on_empty: Callable[[str], None], on_unreadable: Unreadable | None
 ) -> tuple[Iterator[OriginRow], str | None]:
     if path.is_file():
-        return _rows_of([path], on_empty), None
+        return _rows_of([path], on_empty, on_unreadable), None
     if is_saved(path) and not documents:
         return saved_rows(path, split)
     files, note = files_of(path, split, documents=documents)
-    return _rows_of(files, on_empty), note
+    return _rows_of(files, on_empty, on_unreadable), note
 
 
-def _rows_of(files: Iterable[Path], on_empty: Callable[[str], None]) -> Iterator[OriginRow]:
+def _rows_of(
+    files: Iterable[Path], on_empty: Callable[[str], None], on_unreadable: Unreadable | None
+) -> Iterator[OriginRow]:
     for file in files:
-        is_empty = True
-        for row in rows_of(file):
-            is_empty = False
+        seen = 0
+
+        def tell(origin: str, reason: str) -> None:
+            nonlocal seen
+            seen += 1
+            assert on_unreadable is not None
+            on_unreadable(origin, reason)
+
+        for row in rows_of(file, None if on_unreadable is None else tell):
+            seen += 1
             yield row
-        if is_empty:
+        if not seen:
             on_empty(str(file))
 
 

@@ -27,7 +27,7 @@ from heedful.objectives.preference import (
 )
 from heedful.objectives.pretraining import awr, conditional, filtering, mle, rwr, unlikelihood
 from heedful.objectives.ranking import plackett_luce, pro
-from heedful.objectives.registry import REGISTRY, bind, get, register
+from heedful.objectives.registry import REGISTRY, bind, get, plain, register
 from heedful.objectives.reward_models import reward
 from heedful.objectives.unpaired import aot_unpaired, bco, kto, kto_logsigmoid, kto_simple, kto_zero
 
@@ -94,6 +94,7 @@ __all__ = [
     "nll",
     "orpo",
     "plackett_luce",
+    "plain",
     "ppo_offline",
     "pro",
     "r_gold",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from heedful.maths import whiten
 from heedful.objectives.reduce import Term, whole_step
-from heedful.objectives.settings import NonNegative, Positive, Share
+from heedful.objectives.settings import NonNegative, Positive, Share, proved_at
 from heedful.objectives.views import Tokens
 
 FLOOR = 1e-20
@@ -69,13 +69,14 @@ def conditional(
 
 
 @on_documents
-def unlikelihood(tokens: Tokens, *, threshold: float | None = None, alpha: NonNegative = 1.0) -> Terms:
+@proved_at(threshold=0.5)
+def unlikelihood(tokens: Tokens, *, threshold: float | None, alpha: NonNegative = 1.0) -> Terms:
     """Unlikelihood: -a·log π - α·(1 - a)·log(1 - π), nats, where a says how aligned a token is.
 
     Both parts are averaged over all tokens.  Welleck et al. 2020, arXiv:1908.04319; Korbak et al. 2023, eq. 3.
 
-    threshold: a is 1 up to this score and 0 above it.  null is the soft mixture a = 1 - s, s held to [0, 1]; the
-        published code falls into it for a threshold of 0.
+    threshold: a is 1 up to this score and 0 above it.  null is the soft mixture a = 1 - s, s held to [0, 1], into which
+        the published code falls for a threshold of 0.  Which of the two it is must be said.
     alpha: weight of pushing misaligned tokens down; larger unlearns more, and costs more fluency.
     """
     scores = tokens.token_scores

@@ -9,6 +9,7 @@ from typing import Any
 
 from heedful.objectives import modifiers
 from heedful.objectives.reduce import Objective, view_of
+from heedful.objectives.settings import required_settings
 from heedful.objectives.trial import needs, trainees_of, uncountable
 from heedful.types import UserError
 from heedful.user_file import names_file, user_function
@@ -24,8 +25,9 @@ def register(*functions: Callable) -> None:
 
 def _modified(function: Callable) -> Callable:
     parameters = inspect.signature(function).parameters.values()
-    required = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name != "state" for p in parameters)
-    return modifiers.attach(function, None if required else {})
+    required = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty} - {"state"}
+    known = required_settings(function)
+    return modifiers.attach(function, known if required <= known.keys() else None)
 
 
 def get(name: str) -> Callable:
@@ -57,6 +59,12 @@ def _from_file(name: str) -> Callable:
     except ValueError as error:
         raise UserError(f"{name.rpartition(':')[0]}: {error}.") from error
     return _modified(function)
+
+
+def plain(name: str) -> Objective:
+    """An objective with its defaults, and for what it requires the values that it is proved at."""
+    function = get(name)
+    return Objective(name, function, dict(required_settings(function)))
 
 
 def bind(name: str, settings: Mapping[str, Any]) -> Objective:

@@ -11,6 +11,9 @@ FOLDER = Path(__file__).parent
 PREPARE = "prepare"
 """The folder of the recipes of `heed data prepare`: how published files become data, not how a model is trained."""
 
+SCORE = "score"
+"""The folder of the recipes of `heed score`: how raw text becomes documents with scores."""
+
 PUBLISHED = "published.yaml"
 """A family's list of published models, which is no recipe."""
 
@@ -37,18 +40,24 @@ FOLDERS = {
     "phf/toxicity-metadata": "the same with the thresholds of toxicity and prompts that ask for it",
     "models": "published base models; mix one with any loss",
     PREPARE: "published files to data: heed data prepare NAME raw=FOLDER out=FOLDER",
+    SCORE: "raw text to documents with scores: heed score --config score/NAME data=DATA out=FOLDER",
 }
 """What is in each folder."""
 
 
 def names() -> list[str]:
-    """Every recipe as folder/name, sorted; the recipes of `heed data prepare` are not among them."""
-    return sorted(name for name in _all() if not name.startswith(f"{PREPARE}/"))
+    """Every recipe as folder/name, sorted, but those of `heed data prepare` and `heed score`."""
+    return sorted(name for name in _all() if not name.startswith((f"{PREPARE}/", f"{SCORE}/")))
 
 
 def preparations() -> list[str]:
     """Every recipe of `heed data prepare`, by its name alone."""
     return sorted(name.removeprefix(f"{PREPARE}/") for name in _all() if name.startswith(f"{PREPARE}/"))
+
+
+def scorings() -> list[str]:
+    """Every recipe of `heed score`, as score/name."""
+    return sorted(name for name in _all() if name.startswith(f"{SCORE}/"))
 
 
 def _all() -> list[str]:
@@ -65,6 +74,8 @@ def recipe_path(name: str) -> Path:
         raise UserError(
             f"{name} is a recipe for data: heed data prepare {name.removeprefix(f'{PREPARE}/')} raw=… out=…"
         )
+    if name in scorings():
+        raise UserError(f"{name} is a recipe for scores: heed score --config {name} data=… out=…")
     extra = f"; a file of your own is given as --config {name}" if name.endswith((".yaml", ".yml")) else ""
     inside = [other for other in names() if other.startswith(f"{name}/")]
     hint = f"; it is a folder, name one of {', '.join(inside)}" if inside else did_you_mean(name, names())
@@ -79,6 +90,13 @@ def preparation_path(name: str) -> Path:
     raise UserError(
         f"{name}: no recipe prepares that{did_you_mean(plain, preparations())} ({', '.join(preparations())})"
     )
+
+
+def scoring_path(name: str) -> Path:
+    """The file of the recipe `score/name` of `heed score`; UserError with the nearest name if there is none."""
+    if name in scorings():
+        return FOLDER / f"{name}.yaml"
+    raise UserError(f"{name}: no recipe scores that{did_you_mean(name, scorings())} ({', '.join(scorings())})")
 
 
 def resource(name: str) -> Path | None:

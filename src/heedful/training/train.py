@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from heedful.config import TrainConfig, settings_model
+from heedful.config import TrainConfig, checked, settings_model
 from heedful.objectives import bind, get
 from heedful.objectives.reduce import Objective
 from heedful.objectives.trial import trainees_of
@@ -100,10 +100,12 @@ def train(
 
 
 def resolve_objective(config: TrainConfig) -> Objective:
-    """The objective with its settings checked against its signature and its defaults filled in."""
-    function = get(config.objective.name)
-    settings = settings_model(function).model_validate(config.objective.settings)
-    return bind(config.objective.name, settings.model_dump())
+    """The objective with its settings checked against its signature and its defaults filled in.
+
+    Raises UserError for settings that do not fit, and whatever `bind` refuses.
+    """
+    model = settings_model(get(config.objective.name))
+    return bind(config.objective.name, checked(model, config.objective.settings, ("objective",)))
 
 
 def prepare_run(

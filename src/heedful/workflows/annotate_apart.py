@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from heedful.scorers.documents import Judgement, Split
 from heedful.types import RunError
-from heedful.workflows.annotate_shards import Done, Shard, finish, judge, load_scorer
+from heedful.workflows.annotate_shards import Done, Form, Shard, finish, judge, load_scorer
 from heedful.workflows.fan_out import alone
 
 DIED = "the scorer's process died on it"
@@ -15,21 +16,21 @@ GIVE_UP = 20
 """If so many documents kill the scorer one after the other and it judged none before, it is the scorer's fault."""
 
 
-def annotate_apart(shard: Shard, name: str, split: Split, form: str, device: str) -> tuple[Done, bytes]:
+def annotate_apart(shard: Shard, name: str, split: Split, form: Form, devices: Sequence[str]) -> tuple[Done, bytes]:
     """As `annotate`, every part in a process of its own; a document that ends its process is one that failed.
 
     Raises RunError for a scorer whose process dies whatever it is given.
     """
     began = time.monotonic()
-    if alone(load_scorer, name, device) is None:
+    if alone(load_scorer, name, devices) is None:
         raise RunError(f"the process dies in which the scorer {name} is loaded, for want of memory perhaps.")
-    if alone(judge, [{"text": PLAIN}], name, split, device) is None:
+    if alone(judge, [{"text": PLAIN}], name, split, devices) is None:
         raise RunError(f"the process of the scorer {name} dies even on the text {PLAIN!r}.")
     found: list[Judgement | str] = []
     parts = [shard.rows]  # the next one last
     while parts:
         rows = parts.pop()
-        judged = alone(judge, rows, name, split, device)
+        judged = alone(judge, rows, name, split, devices)
         if judged is not None:
             found += judged
         elif len(rows) > 1:

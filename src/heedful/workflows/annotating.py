@@ -26,7 +26,7 @@ from heedful.scorers import get, needs_model
 from heedful.scorers.identity import identity_of
 from heedful.types import Echo, Example, RunError, UserError
 from heedful.workflows.annotate_apart import annotate_apart
-from heedful.workflows.annotate_shards import Done, Shard, annotate
+from heedful.workflows.annotate_shards import Done, Form, Shard, annotate
 from heedful.workflows.begun import begin
 from heedful.workflows.fan_out import TRIES, fan_out
 
@@ -59,8 +59,8 @@ def annotate_documents(scorer: str, asked: ScoreConfig, *, dry_run: bool = False
     begun; RunError if the scorer's process dies whatever it is given.
     """
     _check(asked)
-    device = _device(scorer, asked)
-    about = get(scorer, device=device if dry_run else "cpu").about  # the workers have the device to themselves
+    devices = _devices(scorer, asked)
+    about = get(scorer, device=devices[0] if dry_run else "cpu").about  # the workers have the device to themselves
     if dry_run:
         _describe(scorer, about, asked, echo)
         return asked.out
@@ -91,7 +91,7 @@ def annotate_documents(scorer: str, asked: ScoreConfig, *, dry_run: bool = False
         echo(f"worker processes died {TRIES} times: searching {first} to {last} for the document that kills them")
         return annotate_apart(shard, *settings)
 
-    settings = (scorer, asked.split, asked.format, device)
+    settings = (scorer, asked.split, Form(asked.format, asked.rows), devices)
     try:
         for done, content in fan_out(annotate, open_shards(), settings, asked.workers, asked.engine, apart):
             with replacing(_part(asked, done.number)) as aside:
@@ -143,13 +143,21 @@ def _check(asked: ScoreConfig) -> None:
         raise UserError(f"out={asked.out} cannot be written, because of {there}; name another folder.")
 
 
-def _device(scorer: str, asked: ScoreConfig) -> str:
-    """Where the scorer's model runs.  A scorer without one, whom nobody tells where, starts without torch."""
+def _devices(scorer: str, asked: ScoreConfig) -> list[str]:
+    """Where the scorer's model runs: every GPU that can be seen, as far as there are workers for them.
+
+    A scorer without a model, whom nobody tells where, starts without torch.
+    """
     if asked.engine == "ray" or (asked.device in ("auto", "cpu") and not needs_model(scorer)):
-        return "cpu"
+        return ["cpu"]
+    import torch
+
     from heedful.training.world import choose_device
 
-    return str(choose_device(asked.device))
+    first = choose_device(asked.device)
+    if first.type != "cuda":
+        return [str(first)]
+    return [f"cuda:{number}" for number in range(min(asked.workers, torch.cuda.device_count()))]
 
 
 def _begin(scorer: str, asked: ScoreConfig) -> Path:
@@ -161,6 +169,7 @@ def _begin(scorer: str, asked: ScoreConfig) -> Path:
         "data": asked.data,
         "split": asked.split,
         "format": asked.format,
+        "rows": asked.rows,
         "shard_characters": asked.shard_characters,
     }
     begin(asked.out, request, books / REQUEST)

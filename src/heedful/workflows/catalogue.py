@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from heedful.config import settings_model
 from heedful.objectives import REGISTRY, get
 from heedful.objectives.reduce import Objective, view_of
+from heedful.objectives.settings import required_settings
 from heedful.objectives.trial import needs
 
 DATA = {
@@ -88,10 +89,10 @@ def formula(function: Callable) -> str:
 
 
 def _needs(name: str, function: Callable) -> str:
-    settings = settings_model(function)
-    if any(field.is_required() for field in settings.model_fields.values()):
+    settings, known = settings_model(function), required_settings(function)
+    if any(field.is_required() and name not in known for name, field in settings.model_fields.items()):
         return "its required settings"
-    read = needs(Objective(name, function, settings().model_dump()))
+    read = needs(Objective(name, function, settings(**known).model_dump()))
     return ", ".join(text for column, text in WANTS.items() if column in read)
 
 

@@ -7,13 +7,14 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from heedful.config import load, settings_model
 from heedful.objectives import REGISTRY, get
 from heedful.objectives.reduce import Objective
+from heedful.objectives.settings import required_settings
 from heedful.proofs.invariances import WAYS
 from heedful.proofs.oracles import Oracles, oracles_of
 from heedful.proofs.prove import COLUMNS, NONE_GIVEN, Proofs, prove
@@ -71,9 +72,14 @@ def _objectives(words: Sequence[str]) -> list[Objective]:
     if settings and len(names) > 1:
         raise UserError(f"{settings[0]} is a setting of one objective; name that one alone, as heed check dpo beta=0.2")
     found = [(name, get(name)) for name in dict.fromkeys(names)]
-    return [
-        Objective(name, function, load(settings_model(function), (), settings).model_dump()) for name, function in found
-    ]
+    return [Objective(name, function, _settings(function, settings)) for name, function in found]
+
+
+def _settings(function: Callable, words: Sequence[str]) -> dict[str, Any]:
+    """The words, and for a setting that is required and not among them the value that the objective is proved at."""
+    given = {word.partition("=")[0] for word in words}
+    known = [f"{name}={value}" for name, value in required_settings(function).items() if name not in given]
+    return load(settings_model(function), (), [*known, *words]).model_dump()
 
 
 def _oracles(objective: Objective) -> Oracles:

@@ -21,7 +21,7 @@ from heedful.config.values import Plain
 from heedful.evaluation.kl import Sample, divergence, log_likelihoods, reference_samples
 from heedful.examples.io import replacing
 from heedful.models import load_policy
-from heedful.objectives import bind, get
+from heedful.objectives import bind, get, plain
 from heedful.scorers import SCORERS
 from heedful.tokens.templates import Template
 from heedful.training import resolve_objective, train
@@ -66,7 +66,7 @@ def on_documents(asked: Asked) -> bool:
 
 def _is_on_documents(name: str) -> bool:
     try:
-        return learns_from_documents(bind(name, {}))
+        return learns_from_documents(bind(name, plain(name).settings))
     except ValueError:  # a function that cannot be tried as it is; what is wrong is said when it is trained
         return False
 

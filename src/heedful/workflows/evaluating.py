@@ -46,7 +46,7 @@ def evaluate(
     if dry_run:
         for scenario in asked.scenarios:
             echo(f"would sample {scenario.num_samples:,} texts of {scenario.max_new_tokens} tokens for {scenario.name}")
-        if asked.kl is not None:
+        if asked.kl is not None and asked.kl.reference is not None:
             echo(f"would measure the distance to {asked.kl.reference} on {asked.kl.num_samples:,} samples of it")
         echo(f"with {path}, into {out}; nothing was written there")
         return out

@@ -104,13 +104,28 @@ def _by_processes(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def worker_number() -> int:
+    """Of this process among the workers of its pool, from 0; 0 outside of any."""
+    return _number
+
+
+_number = 0
+
+
 def _pool(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+    begun = context.Value("i", 0)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(), begun))
 
 
-def _begin(parent: int) -> None:
-    """One thread a worker: several that each take every core only wait for one another.  It ends with its parent."""
+def _begin(parent: int, begun: Any) -> None:
+    """One thread a worker: several that each take every core only wait for one another.  It ends with its parent.
+
+    begun: how many workers of the pool began before.
+    """
+    global _number
+    with begun.get_lock():
+        _number, begun.value = begun.value, begun.value + 1
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

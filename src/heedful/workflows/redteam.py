@@ -18,6 +18,7 @@ from heedful.config import RedTeamConfig
 from heedful.evaluation.redteam import (
     INSTRUCTIONS,
     Candidate,
+    attack_message,
     attack_prompt,
     draw_shown,
     parse_candidates,
@@ -49,6 +50,10 @@ def redteam(model: str, config: RedTeamConfig, *, dry_run: bool = False, echo: E
     which the same command goes on with the round it failed in.
     """
     weight_files(resolve(model))
+    if config.attacker_api == "chat" and not is_endpoint(config.attacker):
+        raise UserError(
+            f"attacker_api=chat asks a server; {config.attacker} is none, so name one as attacker=URL#MODEL."
+        )
     attack_with = parse_endpoint(config.attacker) if is_endpoint(config.attacker) else resolve(config.attacker)
     first = read_prompts(config.pool or f"phf/prompts/{config.task}", "pool")[: config.pool_size]
     instruction = _instruction(config)
@@ -91,17 +96,19 @@ def _one_round(
 ) -> dict[str, Any]:
     """Show, ask, parse, judge; the pool grows."""
     seed = _seed(config.seed, trial, number)
+    chat = config.attacker_api == "chat"
+    ask = attack_message if chat else attack_prompt
     shown = draw_shown(pool, config.shown, config.pool_temperature, random.Random(seed))
     while True:
         try:
-            answers = attack(attack_prompt(config.task, instruction, shown), seed)
+            answers = attack(ask(config.task, instruction, shown), seed)
             break
         except NoRoom:
             if not shown:
                 raise
             shown = shown[:-1]
     known = {candidate.prompt for candidate in pool}
-    read = dict.fromkeys(prompt for answer in answers for prompt in parse_candidates(config.task, answer))
+    read = dict.fromkeys(prompt for answer in answers for prompt in parse_candidates(config.task, answer, chat=chat))
     new = [prompt for prompt in read if prompt not in known]
     judged = target.all_judged(new, number)
     pool += judged
@@ -168,6 +175,14 @@ class Target:
 
 def _attacker(config: RedTeamConfig, who: Any) -> Attack:
     """How the attacker is asked."""
+    if config.attacker_api == "chat":
+        return lambda prompt, seed: who.chat(
+            [{"role": "user", "content": prompt}],
+            max_tokens=config.attacker_tokens,
+            n=config.responses,
+            temperature=config.attacker_temperature,
+            seed=seed,
+        )
     if not isinstance(who, str):
         return lambda prompt, seed: [
             one.text

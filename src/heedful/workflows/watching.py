@@ -42,6 +42,8 @@ class RunWatch:
         self.scorer: Scorer | None = None if asked.scorer is None else get(asked.scorer, device=str(self.device))
         for scenario in asked.scenarios:
             read_prompts(scenario.prompts)
+        if asked.kl is not None and asked.kl.reference is None:
+            echo("no distance is measured: watch.kl.reference= names a model of yours, as FOLDER or URL#MODEL")
         self._samples: list[ReferenceSample] | None = None
 
     def __call__(self, step: int, model: Any, template: Template, segments: Sequence[Segment]) -> WatchResult:
@@ -56,7 +58,7 @@ class RunWatch:
         if segments and self.scorer is not None:
             more, shown = self._segments(self.scorer, segments)
             metrics, rows = metrics | more, rows + shown
-        if self.asked.kl is not None:
+        if self.asked.kl is not None and self.asked.kl.reference is not None:
             kl = divergence(model, template, self._reference(), self.asked.kl.prefix, self.asked.kl.prefix_lines)
             metrics |= kl.metrics()
         return WatchResult(metrics, rows)

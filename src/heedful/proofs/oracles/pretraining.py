@@ -25,7 +25,7 @@ def mle(batch: Batch, stats: dict[str, Any], settings: dict[str, Any]) -> Tensor
 def unlikelihood(batch: Batch, stats: dict[str, Any], settings: dict[str, Any]) -> Tensor:
     """Eq. 3: likelihood of what is aligned, unlikelihood of what is not."""
     losses = []
-    threshold = settings.get("threshold")
+    threshold = settings["threshold"]
     for logp, score in zip(_tokens(batch, "logps"), _tokens(batch, "token_scores"), strict=True):
         soft = 1 - min(max(float(score), 0.0), 1.0)
         aligned = soft if threshold is None else float(score <= threshold)
@@ -65,7 +65,7 @@ def _weighted(batch: Batch, advantages: list[float], settings: dict[str, Any]) -
 
 ORACLES: Oracles = {
     **{name: (mle, [{}]) for name in ("mle", "filtering", "conditional")},
-    "unlikelihood": (unlikelihood, [{}, {"threshold": 0.5, "alpha": 0.7}, {"threshold": 0.0}]),
+    "unlikelihood": (unlikelihood, [{"threshold": None}, {"threshold": 0.5, "alpha": 0.7}, {"threshold": 0.0}]),
     "awr": (
         awr,
         [{}, {"alpha": 0.3, "beta": 0.2, "clip": 1.2}, {"normalize_advantages": True}, {"alpha": 1.0, "beta": 10.0}],
