@@ -33,7 +33,7 @@ SCOPES = ("read", "label", "manage")
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody who is logged in.  scopes: of the token; a session has all."""
+    """Somebody who is logged in.  scopes: of the token; a session has all.  token: the id of the token."""
 
     id: int
     username: str
@@ -42,6 +42,7 @@ class Account:
     via: str = "session"
     scopes: tuple[str, ...] = SCOPES
     csrf: str = ""
+    token: int | None = None
 
     @property
     def actor(self) -> Actor:
@@ -261,13 +262,13 @@ def revoke_token(connection: Connection, token_id: int, owner: int | None, actor
 def by_token(connection: Connection, secret: str) -> Account | None:
     """Who has this token."""
     row = connection.execute(
-        select(user, api_token.c.scopes, api_token.c.expires_at)
+        select(user, api_token.c.id.label("token"), api_token.c.scopes, api_token.c.expires_at)
         .join(api_token, api_token.c.user_id == user.c.id)
         .where(api_token.c.sha256 == sha256(secret), api_token.c.revoked_at.is_(None), user.c.disabled_at.is_(None))
     ).first()
     if row is None or (row.expires_at is not None and row.expires_at < now()):
         return None
-    return Account(row.id, row.username, row.display_name, row.role, "token", tuple(row.scopes))
+    return Account(row.id, row.username, row.display_name, row.role, "token", tuple(row.scopes), token=row.token)
 
 
 class Limiter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection, select
 
@@ -23,6 +23,9 @@ def database(request: Request) -> Database:
 
 
 DB = Annotated[Database, Depends(database)]
+
+Number = Annotated[int, Path(ge=1, le=2**53)]
+"""Of a row."""
 
 
 def anybody(request: Request, db: DB) -> Account:

@@ -12,8 +12,7 @@ from heedful.labelling import accounts
 from heedful.labelling.accounts import Account, Limiter
 from heedful.labelling.database import Database
 from heedful.labelling.tables import user
-from heedful.labelling.web.api import Number
-from heedful.labelling.web.callers import DB
+from heedful.labelling.web.callers import DB, Number
 from heedful.labelling.web.guard import COOKIE, check_origin, set_cookie
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, sentence, show
 from heedful.labelling.work import Refused
