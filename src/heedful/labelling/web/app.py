@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from heedful import __version__
-from heedful.labelling.accounts import Limiter
 from heedful.labelling.database import Database
+from heedful.labelling.limits import Bucket, Limiter
 from heedful.labelling.web import (
     api,
     api_quality,
@@ -38,7 +38,8 @@ HERE = Path(__file__).parent
 def create_app(db: Database) -> FastAPI:
     """The application on an open database."""
     app = FastAPI(title="Heedful labelling", version=__version__, docs_url=None, redoc_url=None)
-    app.state.db, app.state.limiter, app.state.remembered = db, Limiter(), Remembered()
+    app.state.db, app.state.remembered = db, Remembered()
+    app.state.limiter, app.state.bucket = Limiter(), Bucket()
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for part in (api_work, api_quality, api, pages_entering, pages_labelling, pages_managing, pages_items):
         app.include_router(part.router)
