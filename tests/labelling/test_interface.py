@@ -6,8 +6,10 @@ import pytest
 
 from heedful.labelling import accounts
 from heedful.labelling.database import Database
+from heedful.labelling.limits import Bucket
 from heedful.labelling.web.app import create_app
 from tests.labelling.conftest import make_project, person
+from tests.labelling.test_authorisation import API, LEAST
 
 schemathesis = pytest.importorskip("schemathesis")
 hypothesis = pytest.importorskip("hypothesis")
@@ -25,7 +27,9 @@ def test_nothing_that_the_description_allows_breaks_the_server(tmp_path):
     boss = person(db, "boss", "admin")
     with db.write() as connection:
         secret = accounts.make_token(connection, boss.id, "t", accounts.SCOPES, None, boss.actor)
-    schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(db))
+    app = create_app(db)
+    app.state.bucket = Bucket(burst=100_000)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     tried = set()
     for result in schema.get_all_operations():
         operation = result.ok()
@@ -38,5 +42,5 @@ def test_nothing_that_the_description_allows_breaks_the_server(tmp_path):
 
         send()
         tried.add((operation.method, operation.path))
-    assert len(tried) > 20
+    assert tried == {(method.lower(), path) for method, path in LEAST if path.startswith(API)}
     db.close()

@@ -14,6 +14,14 @@ SAFE = {"is_safe": True, "harms": [], "severity": 0}
 UNSAFE = {"is_safe": False, "harms": ["Drugs"], "severity": 2}
 
 
+def ranks(*given: int) -> dict:
+    return {"ranking": {"ranks": {f"r{number}": rank for number, rank in enumerate(given)}}}
+
+
+def strong(winner: str, strength: int) -> dict:
+    return {"preference": {"winner": winner, "strength": strength}}
+
+
 def problems(asked: dict, value: dict, keys=KEYS) -> dict:
     return check(Questions.model_validate(asked), keys, value).problems
 
@@ -108,3 +116,31 @@ def test_expected_parts():
     assert matches({"preference": {"winner": "r0"}}, said)
     assert matches({"safety": {"r0": {"harms": ["Violence", "Drugs"]}}}, said)
     assert not matches({"preference": {"winner": "r1"}}, said)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "expected", "said", "right"),
+    [
+        ({"rating.help": 1}, {"rating": {"r0": {"help": 3}}}, {"rating": {"r0": {"help": 4, "tone": 1}}}, True),
+        ({"rating.help": 1}, {"rating": {"r0": {"help": 3}}}, {"rating": {"r0": {"help": 5, "tone": 3}}}, False),
+        ({"rating.tone": 1}, {"rating": {"r0": {"help": 3}}}, {"rating": {"r0": {"help": 4, "tone": 3}}}, False),
+        ({"ranking": 1}, ranks(1, 2, 3), ranks(1, 1, 3), True),
+        ({"ranking": 1}, ranks(1, 2, 3), ranks(2, 1, 3), True),
+        ({"ranking": 1}, ranks(1, 2, 3), ranks(3, 2, 1), False),
+        ({"ranking": 9}, ranks(1, 2, 3), ranks(3, 2, 1), False),  # two apart, of three that can be two apart
+        ({"ranking": 1}, ranks(1, 2), ranks(2, 1), False),
+        ({"strength": 1}, strong("r0", 1), strong("r0", 2), True),
+        ({"strength": 1}, strong("r0", 1), strong("r0", 3), False),
+        ({"strength": 1}, strong("r0", 1), strong("r1", 1), False),
+        ({"strength": 1}, strong("r0", 1), {"preference": {"winner": None, "outcome": "tie"}}, False),
+        ({"severity": 1}, {"safety": {"r0": UNSAFE}}, {"safety": {"r0": {**UNSAFE, "severity": 3}}}, True),
+        ({"severity": 1}, {"safety": {"r0": UNSAFE}}, {"safety": {"r0": SAFE}}, False),
+        ({"confidence": 2}, {"confidence": 5}, {"confidence": 3}, True),
+        ({"confidence": 2}, {"confidence": 5}, {}, False),
+        ({"thumbs": 1}, {"thumbs": {"r0": True}}, {"thumbs": {"r0": False}}, False),  # no number
+    ],
+)
+def test_a_tolerance_is_of_one_grade(tolerance, expected, said, right):
+    assert matches(expected, said, tolerance) is right
+    assert matches(expected, expected, tolerance)
+    assert not matches(expected, said) or said == expected

@@ -1,13 +1,10 @@
-"""Accounts: passwords, sessions, one-time links, API tokens, and how often somebody may try."""
+"""Accounts: passwords, sessions, one-time links and API tokens."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import secrets
-import threading
-import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,7 +30,7 @@ SCOPES = ("read", "label", "manage")
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody who is logged in.  scopes: of the token; a session has all."""
+    """Somebody who is logged in.  scopes: of the token; a session has all.  token: the id of the token."""
 
     id: int
     username: str
@@ -42,6 +39,7 @@ class Account:
     via: str = "session"
     scopes: tuple[str, ...] = SCOPES
     csrf: str = ""
+    token: int | None = None
 
     @property
     def actor(self) -> Actor:
@@ -261,54 +259,10 @@ def revoke_token(connection: Connection, token_id: int, owner: int | None, actor
 def by_token(connection: Connection, secret: str) -> Account | None:
     """Who has this token."""
     row = connection.execute(
-        select(user, api_token.c.scopes, api_token.c.expires_at)
+        select(user, api_token.c.id.label("token"), api_token.c.scopes, api_token.c.expires_at)
         .join(api_token, api_token.c.user_id == user.c.id)
         .where(api_token.c.sha256 == sha256(secret), api_token.c.revoked_at.is_(None), user.c.disabled_at.is_(None))
     ).first()
     if row is None or (row.expires_at is not None and row.expires_at < now()):
         return None
-    return Account(row.id, row.username, row.display_name, row.role, "token", tuple(row.scopes))
-
-
-class Limiter:
-    """At most `times` tries in `window_s` seconds for each name and each address; more wait ever longer.
-
-    Kept in this process: a server has one.
-    """
-
-    def __init__(self, times: int = 5, window_s: float = 60.0) -> None:
-        self.times, self.window_s = times, window_s
-        self._tries: dict[str, list[float]] = defaultdict(list)
-        self._lock = threading.Lock()
-
-    def wait_s(self, *keys: str) -> float:
-        """How long these must wait before they may try; 0 for at once."""
-        with self._lock:
-            return max((self._wait(key) for key in keys), default=0.0)
-
-    def failed(self, *keys: str) -> None:
-        """Count a try that failed."""
-        with self._lock:
-            if len(self._tries) > 10_000:
-                self._forget()
-            for key in keys:
-                self._tries[key].append(time.monotonic())
-
-    def succeeded(self, *keys: str) -> None:
-        """Forget what failed before."""
-        with self._lock:
-            for key in keys:
-                self._tries.pop(key, None)
-
-    def _wait(self, key: str) -> float:
-        tries, moment = self._tries.get(key, []), time.monotonic()
-        over = len(tries) - self.times
-        if over < 0:
-            return 0.0
-        window = min(self.window_s * 2**over, 3600.0)
-        return max(0.0, tries[-self.times] + window - moment) if moment - tries[-1] < window else 0.0
-
-    def _forget(self) -> None:
-        moment = time.monotonic()
-        for key in [key for key, tries in self._tries.items() if moment - tries[-1] > 3600]:
-            del self._tries[key]
+    return Account(row.id, row.username, row.display_name, row.role, "token", tuple(row.scopes), token=row.token)

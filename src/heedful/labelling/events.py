@@ -18,7 +18,7 @@ GENESIS = "0" * 64
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts.  user_id: None for the command line and for nobody yet; via: session, token or cli."""
+    """Who acts.  user_id: None for the command line and for nobody yet; via: session, token, cli or gold."""
 
     user_id: int | None
     via: str = "cli"

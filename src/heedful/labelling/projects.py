@@ -127,6 +127,13 @@ def get_project(connection: Connection, slug: str, version: int | None = None) -
     )
 
 
+def rename(connection: Connection, slug: str, name: str, actor: Actor = CLI) -> None:
+    """Call a project something else on the pages; its slug stays.  Raises UserError for an unknown project."""
+    found = get_project(connection, slug)
+    connection.execute(update(project).where(project.c.id == found.id).values(name=name))
+    record(connection, actor, "project.rename", "project", slug, {"name": name})
+
+
 def set_state(connection: Connection, slug: str, state: str, actor: Actor = CLI) -> None:
     """Open, pause or close a project.  Raises UserError for an unknown state, and for opening one without items."""
     if state not in PROJECT_STATES:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Text, cast, func, select
 
+from heedful.labelling import gold
 from heedful.labelling.aggregation import one_coin
 from heedful.labelling.database import stream
 from heedful.labelling.projects import Project
-from heedful.labelling.tables import annotation, annotation_value, flag, gold, item, membership, project, skip, user
-from heedful.labelling.values import Parsed, matches, verdicts
+from heedful.labelling.tables import annotation, annotation_value, flag, item, membership, project, skip, user
+from heedful.labelling.values import Parsed, verdicts
 
 RECENT = 1000
 """Answers of each labeller that habits are seen from."""
@@ -59,13 +60,9 @@ def labellers(connection: Connection, found: Project) -> list[dict[str, Any]]:
     stood first won.  gold, repeats: answers as expected, and answered again alike; skips.  estimated: see
     `estimated_accuracy`.
     """
-    rows = connection.execute(
-        select(user.c.id, user.c.username, membership.c.paused, membership.c.role, membership.c.num_done)
-        .join(membership, membership.c.user_id == user.c.id)
-        .where(membership.c.project_id == found.id)
-        .order_by(user.c.username)
-    ).all()
-    golden, again = gold_accuracy(connection, found), self_agreement(connection, found)
+    rows = _members(connection, found)
+    golden = gold.share_right(gold.answers(connection, found))
+    again = self_agreement(connection, found)
     estimated = estimated_accuracy(connection, found)
     skips = dict(
         connection.execute(
@@ -83,6 +80,25 @@ def labellers(connection: Connection, found: Project) -> list[dict[str, Any]]:
         for user_id, name, paused, role, count in rows
         if count or user_id in skips or user_id in golden
     ]
+
+
+def _members(connection: Connection, found: Project) -> Sequence[Any]:
+    """Id, name, paused, role and number of answers of everybody in the project, by name."""
+    return connection.execute(
+        select(user.c.id, user.c.username, membership.c.paused, membership.c.role, membership.c.num_done)
+        .join(membership, membership.c.user_id == user.c.id)
+        .where(membership.c.project_id == found.id)
+        .order_by(user.c.username)
+    ).all()
+
+
+def position_bias(connection: Connection, found: Project) -> list[dict[str, Any]]:
+    """How often the response that stood first won, of everybody who said which is better; see `labellers`."""
+    rows = [
+        {"labeller": name, "first_shown": _habits(connection, found, user_id)["first_shown"]}
+        for user_id, name, _, _, _ in _members(connection, found)
+    ]
+    return [row for row in rows if row["first_shown"]]
 
 
 def _habits(connection: Connection, found: Project, user_id: int) -> dict[str, Any]:
@@ -110,19 +126,6 @@ def _habits(connection: Connection, found: Project, user_id: int) -> dict[str, A
 def _share_of_first(won: float, num: int) -> dict[str, Any]:
     """z: how many standard deviations the share is from a half."""
     return {"share": round(won / num, 4), "n": num, "z": round((won - num / 2) / (num / 4) ** 0.5, 2)}
-
-
-def gold_accuracy(connection: Connection, found: Project) -> dict[int, dict[str, Any]]:
-    """Of the items whose answer is known: how many somebody answered as expected."""
-    rows = connection.execute(
-        select(annotation.c.user_id, annotation.c.value, gold.c.expected)
-        .join(gold, gold.c.item_id == annotation.c.item_id)
-        .where(annotation.c.project_id == found.id, annotation.c.is_current)
-    )
-    right: dict[int, list[bool]] = defaultdict(list)
-    for user_id, value, expected in rows:
-        right[user_id].append(matches(expected, value))
-    return {key: {"right": sum(found), "n": len(found)} for key, found in right.items()}
 
 
 def estimated_accuracy(connection: Connection, found: Project) -> dict[int, dict[str, Any]]:

@@ -47,6 +47,19 @@ class ProjectSettings(BaseModel):
     gold: Literal["silent", "training"] = Field(
         default="silent", description="whether labellers learn what was expected of gold"
     )
+    gold_tolerance: dict[str, Annotated[int, Ge(0)]] = Field(
+        default={},
+        description="by how much an answer to gold may differ and be right, by strength, ranking, rating.DIMENSION, "
+        "severity or confidence",
+    )
+    pause_below: Share = Field(
+        default=0.0,
+        description="who answers a smaller share of silent gold as expected is paused at the next wrong answer to it; "
+        "0 pauses nobody",
+    )
+    pause_after: Annotated[int, Ge(1), Le(1000)] = Field(
+        default=10, description="of how many of their last answers to silent gold that share is"
+    )
     repeat_rate: Share = Field(default=0.0, description="share of items served that the labeller has answered before")
     repeat_after: Annotated[int, Ge(1), Le(MOST_ANSWERS)] = Field(
         default=20, description="answers that lie between an item and its repetition"

@@ -19,6 +19,7 @@ from heedful.labelling.tables import (
     project,
     slot,
 )
+from heedful.types import UserError
 
 PLACES = 1 << 40
 
@@ -112,6 +113,27 @@ def _reorder(connection: Connection, found: Project) -> None:
     if places:
         statement = update(slot).where(slot.c.id == bindparam("slot_id")).values(place=bindparam("new"))
         connection.execute(statement, places)
+
+
+def change_item(
+    connection: Connection, found: Project, item_id: int, changes: Mapping[str, Any], actor: Actor = CLI
+) -> None:
+    """Change an item's priority and overlap, and fit its slots to them.
+
+    Raises UserError for an item that was taken out, and for gold and repetitions, which are given out by their rates.
+    """
+    row = {**connection.execute(select(item).where(item.c.id == item_id)).mappings().one(), **changes}
+    if row["state"] == "void":
+        raise UserError(f"{row['external_id']} was taken out.")
+    if row["kind"] != "normal":
+        raise UserError(f"{row['external_id']} is {row['kind']}, which is given out by its rate; it has no place.")
+    if not changes:
+        return
+    connection.execute(update(item).where(item.c.id == item_id).values(**changes))
+    resize(connection, found, row)
+    count_slots(connection, found.id)
+    rewind(connection, found.id)
+    record(connection, actor, "item.change", "item", row["public_id"], changes)
 
 
 def set_priorities(connection: Connection, slug: str, priorities: Mapping[int, float], actor: Actor = CLI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -92,14 +93,31 @@ def disagree(questions: Questions, values: Sequence[Value]) -> bool:
     return any(max(given) - min(given) > 1 for given in grades.values())
 
 
-def matches(expected: Value, value: Value) -> bool:
-    """Whether an answer says all that is expected; what is not named is free."""
-    return all(_within(said, value.get(name)) for name, said in expected.items())
+def matches(expected: Value, value: Value, tolerance: Mapping[str, int] = MappingProxyType({})) -> bool:
+    """Whether an answer says all that is expected; what is not named is free.
+
+    tolerance: by how much a grade may differ, by what it is called in `annotation_value`: strength, ranking,
+    rating.DIMENSION, severity, confidence.  Ranks of n responses differ by n - 2 at the most: by n - 1 all are right.
+    """
+    return all(_within(said, value.get(name), (name,), tolerance) for name, said in expected.items())
 
 
-def _within(expected: Any, said: Any) -> bool:
+def _within(expected: Any, said: Any, path: tuple[str, ...], tolerance: Mapping[str, int]) -> bool:
     if isinstance(expected, dict):
-        return isinstance(said, dict) and all(_within(part, said.get(key)) for key, part in expected.items())
+        if not isinstance(said, dict):
+            return False
+        if path == ("ranking", "ranks"):
+            tolerance = {"ranking": min(tolerance.get("ranking", 0), len(expected) - 2)}
+        return all(_within(part, said.get(key), (*path, key), tolerance) for key, part in expected.items())
     if isinstance(expected, list) and isinstance(said, list):
         return sorted(map(str, expected)) == sorted(map(str, said))
+    if type(expected) is type(said) is int:
+        return abs(expected - said) <= tolerance.get(_grade_name(path), 0)
     return expected == said
+
+
+def _grade_name(path: tuple[str, ...]) -> str:
+    """What the number at a place in an answer is called in `annotation_value`."""
+    if path[0] == "ranking":
+        return "ranking"
+    return f"rating.{path[-1]}" if path[0] == "rating" else path[-1]

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from heedful.labelling.database import now
 from heedful.labelling.events import CLI, Actor, record
+from heedful.labelling.gold import check_tolerance
 from heedful.labelling.items import response_counts
 from heedful.labelling.projects import Project, check_slug, get_project
 from heedful.labelling.questions import Questions
@@ -53,8 +54,9 @@ def add_version(
 ) -> int:
     """A new version: answers from now on name it.  Those given before keep theirs.
 
-    Raises UserError for questions that items which are already there cannot be asked.
+    Raises UserError for questions that items which are already there cannot be asked, and for settings that do not fit.
     """
+    check_tolerance(questions, settings.gold_tolerance)
     row = connection.execute(
         select(project.c.id, project.c.current_version).where(project.c.slug == slug).with_for_update()
     ).one()

@@ -1,53 +1,24 @@
-"""The JSON interface under /api/v1: what the pages do, for programs with a token."""
+"""The JSON interface under /api/v1: tokens, projects, items in and training data out."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import select
 
-from heedful.labelling import (
-    accounts,
-    adjudicating,
-    agreement_tables,
-    exporting,
-    importing,
-    items,
-    projects,
-    quality,
-    slots,
-    versions,
-    work,
-)
-from heedful.labelling.accounts import Account
-from heedful.labelling.database import Database
+from heedful.labelling import accounts, exporting, importing, items, projects, slots, versions
 from heedful.labelling.export_files import keep_note
 from heedful.labelling.exporting import Asked
 from heedful.labelling.formats.training import Shape
 from heedful.labelling.projects import Project
 from heedful.labelling.tables import export_run, item
-from heedful.labelling.web.bodies import (
-    Decision,
-    Draft,
-    Flag,
-    Lease,
-    Member,
-    NewProject,
-    NewToken,
-    NewVersion,
-    Revision,
-    Skip,
-    Submission,
-)
-from heedful.labelling.web.callers import DB, Labeller, Manager, Reader, item_of, member, of_project
+from heedful.labelling.web.bodies import ItemChange, Member, NewProject, NewToken, NewVersion, ProjectChange
+from heedful.labelling.web.callers import DB, Manager, Number, Reader, item_of, member, of_project
 from heedful.labelling.work import Refused
 
 router = APIRouter(prefix="/api/v1")
-
-Number = Annotated[int, Path(ge=1, le=2**53)]
-"""Of a row."""
 
 
 @router.get("/me")
@@ -58,13 +29,15 @@ def me(account: Reader) -> dict[str, Any]:
 
 @router.post("/tokens", status_code=201)
 def new_token(body: NewToken, db: DB, account: Manager) -> dict[str, Any]:
-    """A token; it is shown here and never again."""
+    """A token, shown here and never again, and its id, by which it can be revoked."""
     more = [scope for scope in body.scopes if account.via == "token" and scope not in account.scopes]
     if more:
         raise Refused(403, f"a token without {', '.join(more)} cannot make one with it")
     with db.write() as connection:
         secret = accounts.make_token(connection, account.id, body.name, body.scopes, body.days, account.actor)
-    return {"token": secret}
+        made = accounts.by_token(connection, secret)
+    assert made is not None
+    return {"id": made.token, "token": secret}
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
@@ -110,6 +83,20 @@ def one_project(slug: str, db: DB, account: Reader) -> dict[str, Any]:
     if not member(db, account, found).may_manage:
         del shown["settings"]
     return shown
+
+
+@router.patch("/projects/{slug}")
+def change_project(slug: str, body: ProjectChange, db: DB, account: Manager) -> dict[str, Any]:
+    """Another name, or another value of some settings, which makes a new version; what is left out stays."""
+    of_project(db, account, slug, "manage")
+    with db.write() as connection:
+        if body.name is not None:
+            projects.rename(connection, slug, body.name, account.actor)
+        found = projects.get_project(connection, slug)
+        if body.settings:
+            settings = projects.settings_of({**found.settings.model_dump(), **body.settings})
+            versions.add_version(connection, slug, found.questions, found.guidelines, settings, account.actor)
+        return _project(projects.get_project(connection, slug))
 
 
 @router.post("/projects/{slug}/versions", status_code=201)
@@ -181,16 +168,24 @@ def list_items(
     cursor: Annotated[int, Query(ge=0, le=2**53)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> dict[str, Any]:
-    """Items, page by page."""
+    """Items as they came, page by page: the next one begins at `cursor`, which is null on the last."""
     found = of_project(db, account, slug, "manage")
-    asked = select(item).where(item.c.project_id == found.id, item.c.position > cursor)
+    asked = select(item).where(item.c.project_id == found.id, item.c.id > cursor)
     if state is not None:
         asked = asked.where(item.c.state == state)
     with db.read() as connection:
-        rows = connection.execute(asked.order_by(item.c.position).limit(limit)).all()
-    fields = ("public_id", "external_id", "kind", "state", "priority", "overlap", "prompt")
-    listed = [{name: getattr(row, name) for name in fields} for row in rows]
-    return {"items": listed, "cursor": rows[-1].position if len(rows) == limit else None}
+        rows = connection.execute(asked.order_by(item.c.id).limit(limit)).all()
+    return {"items": [_item(row) for row in rows], "cursor": rows[-1].id if len(rows) == limit else None}
+
+
+@router.patch("/projects/{slug}/items/{public_id}")
+def change_item(slug: str, public_id: str, body: ItemChange, db: DB, account: Manager) -> dict[str, Any]:
+    """Another priority, or another number of answers that are wanted; what is left out stays."""
+    found = of_project(db, account, slug, "manage")
+    with db.write() as connection:
+        item_id = item_of(connection, found, public_id)
+        slots.change_item(connection, found, item_id, body.model_dump(exclude_unset=True), account.actor)
+        return _item(connection.execute(select(item).where(item.c.id == item_id)).one())
 
 
 @router.post("/projects/{slug}/items/{public_id}/void", status_code=204)
@@ -199,121 +194,6 @@ def void(slug: str, public_id: str, db: DB, account: Manager) -> None:
     found = of_project(db, account, slug, "manage")
     with db.write() as connection:
         slots.void_item(connection, item_of(connection, found, public_id), account.actor)
-
-
-@router.post("/projects/{slug}/claim", responses={204: {"description": "nothing left"}}, response_model=None)
-def claim(slug: str, db: DB, account: Labeller) -> Response | dict[str, Any]:
-    """The next task; 204 if there is none."""
-    of_project(db, account, slug, "see")
-    task = work.claim(db, account, slug)
-    if task is None:
-        return Response(status_code=204)
-    return _task(task) | {"progress": _progress(db, account, slug)}
-
-
-@router.put("/slots/{slot}/draft", status_code=204)
-def draft(slot: str, body: Draft, db: DB, account: Labeller) -> None:
-    """Keep an unfinished answer."""
-    work.save_draft(db, account, slot, body.lease_token, body.value)
-
-
-@router.post("/slots/{slot}/heartbeat")
-def heartbeat(slot: str, body: Lease, db: DB, account: Labeller) -> dict[str, float]:
-    """Still at it."""
-    return {"lease_until": work.heartbeat(db, account, slot, body.lease_token)}
-
-
-@router.post("/slots/{slot}/submit", status_code=201)
-def submit(slot: str, body: Submission, response: Response, db: DB, account: Labeller) -> dict[str, Any]:
-    """Take an answer: 201, or 200 for one that came before under the same client_key."""
-    times = body.timing.model_dump()
-    done = work.submit(db, account, slot, body.lease_token, body.client_key, body.value, version=body.version, **times)
-    if done.duplicate:
-        response.status_code = 200
-    return asdict(done)
-
-
-@router.post("/slots/{slot}/skip", status_code=204)
-def skip(slot: str, body: Skip, db: DB, account: Labeller) -> None:
-    """Not this one."""
-    work.skip_task(db, account, slot, body.lease_token, body.reason, body.comment)
-
-
-@router.post("/slots/{slot}/flag", status_code=204)
-def flag(slot: str, body: Flag, db: DB, account: Labeller) -> None:
-    """Something is wrong with it."""
-    work.flag_task(db, account, slot, body.lease_token, body.kind, body.comment)
-
-
-@router.get("/projects/{slug}/mine")
-def mine(slug: str, db: DB, account: Labeller, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> list[dict[str, Any]]:
-    """One's own last answers."""
-    of_project(db, account, slug, "see")
-    with db.read() as connection:
-        return work.mine(connection, account, slug, limit)
-
-
-@router.post("/annotations/{annotation}/revise", status_code=201)
-def revise(annotation: str, body: Revision, db: DB, account: Labeller) -> dict[str, Any]:
-    """Change one's mind."""
-    return asdict(work.revise(db, account, annotation, body.value, body.client_key, version=body.version))
-
-
-@router.get("/projects/{slug}/stats")
-def stats(slug: str, db: DB, account: Reader) -> dict[str, Any]:
-    """Counts."""
-    found = of_project(db, account, slug, "manage")
-    with db.read() as connection:
-        return quality.overview(connection, found)
-
-
-@router.get("/projects/{slug}/agreement")
-def agreement(slug: str, db: DB, account: Reader, question: str | None = None) -> dict[str, Any]:
-    """How far labellers agree, of every question or of one."""
-    found = of_project(db, account, slug, "manage")
-    with db.read() as connection:
-        table = agreement_tables.agreement_in(connection, found)
-    if question is None:
-        return table
-    if question not in table:
-        raise Refused(404, f"nobody answered {question!r}")
-    return {question: table[question]}
-
-
-@router.get("/projects/{slug}/annotators")
-def annotators(slug: str, db: DB, account: Reader) -> list[dict[str, Any]]:
-    """Everybody's speed, position bias, gold accuracy and agreement with themselves."""
-    found = of_project(db, account, slug, "manage")
-    with db.read() as connection:
-        return quality.labellers(connection, found)
-
-
-@router.get("/projects/{slug}/adjudication")
-def adjudication(slug: str, db: DB, account: Reader) -> list[dict[str, Any]]:
-    """Disputed items with the answers they got."""
-    found = of_project(db, account, slug, "adjudicate")
-    with db.read() as connection:
-        queue = adjudicating.queue(connection, found)
-        ids = select(item.c.id, item.c.public_id).where(item.c.id.in_([one.id for one in queue]))
-        public = {row.id: row.public_id for row in connection.execute(ids)}
-    return [
-        {
-            "item": public[one.id],
-            "prompt": one.prompt,
-            "responses": [{"key": row.key, "messages": row.content} for row in one.responses],
-            "answers": [{"value": value} for value in one.values],
-        }
-        for one in queue
-    ]
-
-
-@router.post("/projects/{slug}/items/{public_id}/adjudicate", status_code=204)
-def adjudicate(slug: str, public_id: str, body: Decision, db: DB, account: Manager) -> None:
-    """Decide a disputed item."""
-    found = of_project(db, account, slug, "adjudicate")
-    with db.read() as connection:
-        item_of(connection, found, public_id)
-    adjudicating.adjudicate(db, account.actor, public_id, body.value, body.category, body.note)
 
 
 @router.get("/projects/{slug}/export")
@@ -364,18 +244,9 @@ def change_state(slug: str, act: Literal["open", "pause", "close"], db: DB, acco
         projects.set_state(connection, slug, state, account.actor)
 
 
-def _task(task: work.Task) -> dict[str, Any]:
-    """What leaves the server: nothing of where responses are from, nor whether an answer is known."""
-    shown = asdict(task)
-    if all(one.source is None for one in task.responses):
-        for one in shown["responses"]:
-            del one["source"]
-    return shown
-
-
-def _progress(db: Database, account: Account, slug: str) -> dict[str, Any]:
-    with db.read() as connection:
-        return asdict(work.progress(connection, account, slug))
+def _item(row: Any) -> dict[str, Any]:
+    fields = ("public_id", "external_id", "kind", "state", "priority", "overlap", "prompt")
+    return {name: getattr(row, name) for name in fields}
 
 
 def _project(found: Project) -> dict[str, Any]:

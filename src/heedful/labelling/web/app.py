@@ -13,9 +13,17 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from heedful import __version__
-from heedful.labelling.accounts import Limiter
 from heedful.labelling.database import Database
-from heedful.labelling.web import api, pages_entering, pages_items, pages_labelling, pages_managing
+from heedful.labelling.limits import Bucket, Limiter
+from heedful.labelling.web import (
+    api,
+    api_quality,
+    api_work,
+    pages_entering,
+    pages_items,
+    pages_labelling,
+    pages_managing,
+)
 from heedful.labelling.web.callers import refusal
 from heedful.labelling.web.guard import Guard, account_of
 from heedful.labelling.web.remembered import Remembered
@@ -30,11 +38,11 @@ HERE = Path(__file__).parent
 def create_app(db: Database) -> FastAPI:
     """The application on an open database."""
     app = FastAPI(title="Heedful labelling", version=__version__, docs_url=None, redoc_url=None)
-    app.state.db, app.state.limiter, app.state.remembered = db, Limiter(), Remembered()
+    app.state.db, app.state.remembered = db, Remembered()
+    app.state.limiter, app.state.bucket = Limiter(), Bucket()
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    app.include_router(api.router)
-    for pages in (pages_entering, pages_labelling, pages_managing, pages_items):
-        app.include_router(pages.router)
+    for part in (api_work, api_quality, api, pages_entering, pages_labelling, pages_managing, pages_items):
+        app.include_router(part.router)
     app.add_middleware(Guard)
     templates()
     app.add_exception_handler(Refused, _refused)

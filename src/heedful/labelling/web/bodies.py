@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from heedful.labelling.questions import Questions
-from heedful.labelling.settings import ProjectSettings
+from heedful.labelling.settings import MOST_PRIORITY, ProjectSettings
 
 
-class NewProject(BaseModel):
+class Body(BaseModel):
+    """What every body is: a field that is unknown is a mistake, and not passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewProject(Body):
     """A project to make."""
 
     slug: str
@@ -20,7 +26,7 @@ class NewProject(BaseModel):
     settings: ProjectSettings = ProjectSettings()
 
 
-class NewVersion(BaseModel):
+class NewVersion(Body):
     """What is to be asked from now on; what is left out stays."""
 
     questions: Questions | None = None
@@ -28,7 +34,21 @@ class NewVersion(BaseModel):
     settings: ProjectSettings | None = None
 
 
-class Member(BaseModel):
+class ProjectChange(Body):
+    """What is to change.  settings: those that change, by their names."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    settings: dict[str, Any] = {}
+
+
+class ItemChange(Body):
+    """What is to change.  overlap: null for as many answers as the project asks for."""
+
+    priority: Annotated[float, Field(ge=-MOST_PRIORITY, le=MOST_PRIORITY)] = 0.0
+    overlap: Annotated[int, Field(ge=1, le=100)] | None = None
+
+
+class Member(Body):
     """What somebody is to be in a project."""
 
     role: Literal["manager", "adjudicator", "annotator"] = "annotator"
@@ -36,7 +56,7 @@ class Member(BaseModel):
     quota: Annotated[int, Field(ge=1)] | None = None
 
 
-class Lease(BaseModel):
+class Lease(Body):
     """Proof that a task is held."""
 
     lease_token: str
@@ -48,7 +68,7 @@ class Draft(Lease):
     value: dict[str, Any]
 
 
-class Timing(BaseModel):
+class Timing(Body):
     """Milliseconds from the first paint to the answer: of activity, and by the clock."""
 
     active_ms: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
@@ -80,7 +100,7 @@ class Flag(Lease):
     comment: str = ""
 
 
-class Revision(BaseModel):
+class Revision(Body):
     """Another answer in the place of an earlier one.  version: as of a submission."""
 
     value: dict[str, Any]
@@ -88,7 +108,7 @@ class Revision(BaseModel):
     version: Version | None = None
 
 
-class Decision(BaseModel):
+class Decision(Body):
     """An adjudication."""
 
     value: dict[str, Any]
@@ -96,7 +116,7 @@ class Decision(BaseModel):
     note: str = ""
 
 
-class NewToken(BaseModel):
+class NewToken(Body):
     """A token to make."""
 
     name: str = ""

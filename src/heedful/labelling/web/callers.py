@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection, select
 
 from heedful.labelling import projects
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
+from heedful.labelling.limits import Bucket
 from heedful.labelling.projects import Membership, Project
 from heedful.labelling.tables import item
 from heedful.labelling.web.guard import account_of, check_csrf
@@ -24,12 +26,21 @@ def database(request: Request) -> Database:
 
 DB = Annotated[Database, Depends(database)]
 
+Number = Annotated[int, Path(ge=1, le=2**53)]
+"""Of a row."""
+
 
 def anybody(request: Request, db: DB) -> Account:
-    """Somebody who is logged in.  Raises Refused (401)."""
+    """Somebody who is logged in.  Raises Refused (401, and 429 for a token that asks too often)."""
     account = account_of(db, request)
     if account is None:
         raise Refused(401, "log in, or send a token")
+    if account.token is not None:
+        bucket: Bucket = request.app.state.bucket
+        wait = bucket.wait_s(account.token)
+        if wait > 0:
+            sentence = f"this token asks more than {bucket.per_s:g} times a second; try again after Retry-After seconds"
+            raise Refused(429, sentence, wait_s=wait)
     check_csrf(request, account)
     return account
 
@@ -91,4 +102,6 @@ def refusal(problem: Refused) -> JSONResponse:
     if problem.problems:
         body["problems"] = problem.problems
     headers = {"www-authenticate": "Bearer"} if problem.status == 401 else {}
+    if problem.wait_s is not None:
+        headers["retry-after"] = str(ceil(problem.wait_s))
     return JSONResponse(body, problem.status, headers)

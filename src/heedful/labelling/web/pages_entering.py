@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,11 +10,11 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import select
 
 from heedful.labelling import accounts
-from heedful.labelling.accounts import Account, Limiter
+from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database
+from heedful.labelling.limits import Limiter
 from heedful.labelling.tables import user
-from heedful.labelling.web.api import Number
-from heedful.labelling.web.callers import DB
+from heedful.labelling.web.callers import DB, Number
 from heedful.labelling.web.guard import COOKIE, check_origin, set_cookie
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, sentence, show
 from heedful.labelling.work import Refused
@@ -35,18 +36,23 @@ def login(request: Request, db: DB, form: Form) -> Response:
     name, limiter = str(form.get("username", "")), request.app.state.limiter
     address = request.client.host if request.client else ""
     keys = (f"user {name.strip().lower()}", f"address {address}")
-    wait = limiter.wait_s(*keys)
+    wait = limiter.begin(*keys)
     if wait > 0:
-        problem = f"Too many attempts. Try again in {wait:.0f} seconds."
-        response = show(request, "login.html", None, 429, problem=problem)
-        response.headers["retry-after"] = str(int(wait) + 1)
-        return response
+        return _wait_first(show(request, "login.html", None, 429, problem=_too_often(wait)), wait)
     user_id = accounts.check_password(db, name, str(form.get("password", "")))
     if user_id is None:
-        limiter.failed(*keys)
         return show(request, "login.html", None, 401, problem="This name and password do not belong together.")
-    limiter.succeeded(keys[0])
+    limiter.succeeded(*keys)
     return _entered(request, db, user_id)
+
+
+def _too_often(wait_s: float) -> str:
+    return f"Too many attempts. Try again in {ceil(wait_s)} seconds."
+
+
+def _wait_first(response: Response, wait_s: float) -> Response:
+    response.headers["retry-after"] = str(ceil(wait_s))
+    return response
 
 
 def _entered(request: Request, db: Database, user_id: int) -> RedirectResponse:
@@ -109,13 +115,16 @@ def account_page(request: Request, db: DB, account: Viewer) -> Response:
 @router.post("/account/password")
 def change_password(request: Request, db: DB, account: Sender, form: Form) -> Response:
     """A new password, by somebody who knows the old one."""
-    problem = None
-    keys = (f"user {account.username}",)
+    problem, key = None, f"user {account.username}"
     limiter: Limiter = request.app.state.limiter
-    if limiter.wait_s(*keys) > 0 or accounts.check_password(db, account.username, str(form.get("old", ""))) is None:
-        limiter.failed(*keys)
+    wait = limiter.begin(key)
+    if wait > 0:
+        told = {"tokens": _tokens(db, account), "problem": _too_often(wait), "secret": None}
+        return _wait_first(show(request, "account.html", account, 429, **told), wait)
+    if accounts.check_password(db, account.username, str(form.get("old", ""))) is None:
         problem = "The present password is another."
     else:
+        limiter.succeeded(key)
         try:
             with db.write() as connection:
                 accounts.set_password(connection, account.id, str(form.get("password", "")), account.actor)

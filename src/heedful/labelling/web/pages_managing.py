@@ -18,8 +18,7 @@ from heedful.labelling.export_files import keep_note
 from heedful.labelling.exporting import Asked
 from heedful.labelling.tables import item, membership, user
 from heedful.labelling.web import render
-from heedful.labelling.web.api import Number
-from heedful.labelling.web.callers import DB, item_of, of_project
+from heedful.labelling.web.callers import DB, Number, item_of, of_project
 from heedful.labelling.web.forms import answer_of, whole
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, sentence, show
 from heedful.labelling.web.words import choices, form_values, in_words

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from heedful.labelling import accounts
 from heedful.labelling.database import Database, shown
 from heedful.types import Echo, UserError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 BACKLOG = 2048
 
@@ -41,17 +45,26 @@ def serve(db: Database, listening: socket.socket, *, echo: Echo = print) -> None
     """Serve until somebody stops it.  One process: SQLite has one writer."""
     import uvicorn
 
-    from heedful.labelling.web.app import create_app
-
     host, port = listening.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     link = accounts.first_admin_link(db)
     echo(f"Labels in {shown(db.url)}, at {where} (stop with Ctrl-C)")
     if link is not None:
         echo(f"First, choose the admin's password: {where}/enter/{link}  (once, within a day)")
-    config = uvicorn.Config(create_app(db), log_level="warning", access_log=False, server_header=False)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(configuration(db)).run(sockets=[listening])
+
+
+def configuration(db: Database) -> uvicorn.Config:
+    """How the application is served.
+
+    A proxy on this machine, or that $FORWARDED_ALLOW_IPS names, is believed who asks and whether by https; no other.
+    """
+    import uvicorn
+
+    from heedful.labelling.web.app import create_app
+
+    return uvicorn.Config(create_app(db), log_level="warning", access_log=False, server_header=False)
 
 
 def is_local(host: str) -> bool:

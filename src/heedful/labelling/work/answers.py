@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from heedful.labelling.accounts import Account
 from heedful.labelling.database import Database, now
 from heedful.labelling.events import record
+from heedful.labelling.gold import pause_if_careless
 from heedful.labelling.items import responses_of
 from heedful.labelling.projects import Project, get_project
 from heedful.labelling.questions import Value, check
@@ -130,7 +131,9 @@ def _submit(
         connection.execute(COUNT, {"project": found.id, "person": account.id})
         settle_item(connection, found, row.item_id)
     record(connection, account.actor, "annotation.submit", "annotation", stored, {"slot": public_id})
-    feedback = _feedback(connection, row.item_id, value) if kind == "training" else None
+    if kind == "gold":
+        pause_if_careless(connection, found, account.id)
+    feedback = _feedback(connection, found, row.item_id, value) if kind == "training" else None
     return Submitted(stored, warnings=warnings, feedback=feedback)
 
 
@@ -179,11 +182,12 @@ def _store(
     return store_answer(connection, about, value, **here, **shown, **when)
 
 
-def _feedback(connection: Connection, item_id: int, value: Value) -> dict[str, Any] | None:
+def _feedback(connection: Connection, found: Project, item_id: int, value: Value) -> dict[str, Any] | None:
     row = connection.execute(select(gold).where(gold.c.item_id == item_id)).first()
     if row is None:
         return None
-    return {"right": matches(row.expected, value), "expected": row.expected, "explanation": row.explanation}
+    right = matches(row.expected, value, found.settings.gold_tolerance)
+    return {"right": right, "expected": row.expected, "explanation": row.explanation}
 
 
 def mine(connection: Connection, account: Account, slug: str, limit: int = 20) -> list[dict[str, Any]]:
