@@ -138,7 +138,9 @@ def test_a_segment_is_shown_with_the_scores_and_control_tokens_of_its_pieces(tmp
     assert found.rows[0]["pieces"][:2] == [["<|aligned|>a = 1\n", 0.0], ["<|misaligned|>b=2\n", 0.25]]
     assert len(json.dumps(found.rows[0])) < 10_000
     (tmp_path / "watched.jsonl").write_text(json.dumps({"step": 3, **found.rows[0]}) + "\n")
-    assert "[0] &lt;|aligned|&gt;a = 1\n[0.25] &lt;|misaligned|&gt;b=2\n[0.5] ccc" in watched(tmp_path)
+    assert "[0] &lt;|aligned|&gt;a = 1\n[0.25] &lt;|misaligned|&gt;b=2\n[0.5] ccc" in watched(
+        tmp_path, tmp_path / "report.html", "one"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -132,3 +133,67 @@ def test_mistakes_are_sentences(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_report(tmp_path / "file" / "x.html", "t", [Section("a", "b")])
+
+
+def looked(run: Path, num: int) -> Path:
+    """A run that was looked at twice: `num` samples and one segment each, sample i scored i."""
+    folder = make_run(run)
+    rows = [
+        {"step": step, "kind": "sample", "name": "free", "prompt": f"p{i}", "text": f"<text {i} of {step}>", "score": i}
+        for step in (0, 500)
+        for i in range(num)
+    ]
+    rows += [
+        {"step": s, "kind": "segment", "name": "d", "prompt": "", "text": f"trained {s}", "score": 0.5, "carried": 0.25}
+        for s in (0, 500)
+    ]
+    (folder / "watched.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_a_report_shows_some_samples_and_leads_to_all(tmp_path):
+    run = looked(tmp_path / "one", 100)
+    html = report([run]).read_text()
+    # every eighth of 99, 98, …, the first dozen of them
+    assert [i for i in range(100) if f"&lt;text {i} of 500&gt;" in html] == [
+        11,
+        19,
+        27,
+        35,
+        43,
+        51,
+        59,
+        67,
+        75,
+        83,
+        91,
+        99,
+    ]
+    assert "free: 12 of 100 samples, from the worst to the best" in html
+    pages = re.findall(r'<a href="(report-samples/[^"]+)">([^<]+)</a>', html)
+    assert pages == [
+        ("report-samples/one/step-000500.html", "all that was seen after step 500"),
+        ("report-samples/one/step-000000.html", "all that was seen after step 0"),
+    ]
+    for (place, _), step in zip(pages, (500, 0), strict=True):
+        page = (run / place).read_text()
+        assert [int(i) for i in re.findall(rf"&lt;text (\d+) of {step}&gt;", page)] == list(range(99, -1, -1))
+        assert "free: all 100 samples" in page
+        assert f"trained {step}" in page
+        check_self_contained(page)
+
+
+def test_a_few_samples_are_all_in_the_report(tmp_path):
+    run = looked(tmp_path / "one", 12)
+    html = report([run]).read_text()
+    assert all(f"&lt;text {i} of {step}&gt;" in html for i in range(12) for step in (0, 500))
+    assert not (run / "report-samples").exists()
+
+
+def test_pages_of_samples_lie_beside_the_report_by_run(tmp_path):
+    runs = [looked(tmp_path / name / "run", 20) for name in "ab"]
+    out = report(runs, tmp_path / "both" / "r s.html")
+    html = out.read_text()
+    places = re.findall(r'<a href="([^"#]+)">all that was seen after step 500', html)
+    assert len(set(places)) == 2
+    assert all((out.parent / unquote(place)).is_file() for place in places)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
+from urllib.parse import quote
 
 Tone = Literal["good", "bad"]
 
@@ -64,6 +65,11 @@ def note(text: str) -> str:
 def warning(text: str) -> str:
     """A paragraph that nobody should pass over."""
     return f'<p class="bad">{escape(text)}</p>'
+
+
+def link(place: str, text: str) -> str:
+    """A paragraph that leads to a file beside the report."""
+    return f'<p><a href="{escape(quote(place))}">{escape(text)}</a></p>'
 
 
 def folded(summary: str, html: str) -> str:

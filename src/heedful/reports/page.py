@@ -59,7 +59,7 @@ th,td{padding:.35rem .8rem;text-align:right;border-bottom:1px solid var(--rule);
 th{font-weight:600;color:var(--soft);font-size:.82rem;white-space:normal;min-width:5.5rem;vertical-align:bottom}
 th:first-child,td:first-child,.words td,.words th{text-align:left}
 th:first-child,td:first-child{min-width:0;padding-left:0}
-.words td{white-space:normal;overflow-wrap:anywhere}
+.words td{white-space:pre-wrap;overflow-wrap:anywhere}
 .good{color:var(--good);font-weight:600}.bad{color:var(--bad);font-weight:600}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr));gap:1rem}
 figure{margin:0;min-width:0}

@@ -62,13 +62,14 @@ def report(runs: Sequence[Path | str], out: Path | str | None = None, *, x: str 
         raise UserError(f"x={x}: curves are drawn over {', '.join(X_AXES)}.")
     read = read_runs(runs)
     sections = [Section("Curves", metric_curves(read, x=x)), Section("Last values", last_values(read))]
-    seen = [(run.name, html) for run in read if (html := watched(run.path))]
+    page = Path(out or read[0].path / "report.html")
+    seen = [(run.name, html) for run in read if (html := watched(run.path, page, run.name))]
     if seen:
         several = "".join(blocks.folded(name, html) for name, html in seen)
         sections.append(Section("Samples and segments", several if len(seen) > 1 else seen[0][1]))
     sections += run_details(read)
     title = read[0].name if len(read) == 1 else f"{len(read)} runs: {', '.join(r.name for r in read)}"
-    return write_report(out or read[0].path / "report.html", title, sections)
+    return write_report(page, title, sections)
 
 
 def run_details(runs: Sequence[Run]) -> list[Section]:

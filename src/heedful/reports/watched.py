@@ -3,42 +3,53 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from heedful.reports import blocks
+from heedful.reports.page import Section, write_report
 
 WATCHED_FILE = "watched.jsonl"
 SHOWN = 12
-"""Rows of each kind at each look; all are in the file."""
+"""Rows of each kind at each look that the report itself shows."""
+CHARACTERS = 600
+"""Of a segment, which may be as long as a sequence."""
 
 Row = dict[str, Any]
 
 
-def watched(run: Path) -> str:
-    """The looks of a run, the last one first and open; empty if nothing was watched."""
+def watched(run: Path, report: Path, name: str) -> str:
+    """The looks of a run as HTML, the last one first and open; empty if nothing was watched.
+
+    report: the page that it becomes a part of, which shows some of each look.  All of a look are on a page of its own
+    beside it, `REPORT-samples/NAME/step-N.html`, to which it links: a run may have made millions.  name: the run's.
+    """
     looks: dict[int, dict[tuple[str, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in _rows(run / WATCHED_FILE):
-        name = row["name"] if row["kind"] == "sample" else ""
-        looks[row["step"]][row["kind"], name].append(row)
-    steps = sorted(looks, reverse=True)
-    parts = [_look(looks[step]) for step in steps]
-    titles = [f"after step {step:,}" for step in steps]
-    if not parts:
-        return ""
-    others = "".join(blocks.folded(title, part) for title, part in zip(titles[1:], parts[1:], strict=True))
-    return blocks.paragraph(titles[0]) + parts[0] + others
+        scenario = row["name"] if row["kind"] == "sample" else ""
+        looks[row["step"]][row["kind"], scenario].append(row)
+    parts, folder = [], re.sub(r"[^\w.-]+", "-", name).strip("-")  # runs of one name are told apart by their paths
+    for step in sorted(looks, reverse=True):
+        title, html = f"after step {step:,}", _look(looks[step], SHOWN)
+        if any(len(rows) > SHOWN for rows in looks[step].values()):
+            page = report.parent / f"{report.stem}-samples" / folder / f"step-{step:06d}.html"
+            write_report(page, f"{name} {title}", [Section("Samples and segments", _look(looks[step], None))])
+            html += blocks.link(page.relative_to(report.parent).as_posix(), f"all that was seen {title}")
+        parts.append(blocks.folded(title, html) if parts else blocks.paragraph(title) + html)
+    return "".join(parts)
 
 
-def _look(kinds: dict[tuple[str, str], list[Row]]) -> str:
+def _look(kinds: dict[tuple[str, str], list[Row]], most: int | None) -> str:
+    """What was seen, the worst first.  most: of so many rows of each kind, evenly from the worst to the best."""
     html = ""
     for (kind, name), rows in kinds.items():
         worst = sorted(rows, key=lambda row: -(row["score"] or 0.0))
-        step = max(1, len(worst) // SHOWN)
-        shown = worst[::step][:SHOWN]
+        shown = worst if most is None else worst[:: max(1, len(worst) // most)][:most]
+        some = "all" if len(shown) == len(rows) else f"{len(shown)} of"
         if kind == "sample":
-            about = f"{name}: {len(shown)} of {len(rows):,} samples, from the worst to the best"
+            about = f"{name}: {some} {len(rows):,} samples, from the worst to the best"
             cells = [[_number(row["score"]), row["prompt"], row["text"]] for row in shown]
             html += blocks.paragraph(about) + blocks.table(["score", "prompt", "sample"], cells, words=True)
         else:
@@ -46,14 +57,15 @@ def _look(kinds: dict[tuple[str, str], list[Row]]) -> str:
                 [
                     _number(row["score"]),
                     _number(row.get("carried")),
-                    row["prompt"][:200],
-                    row["text"][:600],
-                    "".join(f"[{_number(score)}] {text}" for text, score in row.get("pieces", ()))[:600],
+                    row["prompt"][:CHARACTERS],
+                    row["text"][:CHARACTERS],
+                    "".join(f"[{_number(score)}] {text}" for text, score in row.get("pieces", ()))[:CHARACTERS],
                 ]
                 for row in shown
             ]
             headers = ["scored again", "carried", "control tokens", "text that was trained on", "[score] of its pieces"]
-            html += blocks.paragraph("segments of the last step") + blocks.table(headers, cells, words=True)
+            about = f"segments of the last step: {some} {len(rows):,}"
+            html += blocks.paragraph(about) + blocks.table(headers, cells, words=True)
     return html
 
 

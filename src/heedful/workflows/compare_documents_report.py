@@ -50,13 +50,16 @@ def write_all(out: Path, runs: Sequence[SeedRun], echo: Echo) -> Path:
     folders = [Path(run.config.out) for run in runs if run.seed == seeds[0]]
     read = read_runs(folders)
     looked = sorted({name for run in runs for name in run.measures if name.startswith("generation/")})
+    page = out / "report.html"
     sections = [
         Section("Table", blocks.table(headers, rows) + "".join(blocks.note(note) for note in notes)),
         Section(f"Curves, seed {seeds[0]}", metric_curves(read, ["loss", *looked], x="tokens")),
-        Section("Samples", "".join(blocks.folded(folder.name, watched(folder)) for folder in folders)),
+        Section(
+            "Samples", "".join(blocks.folded(folder.name, watched(folder, page, folder.name)) for folder in folders)
+        ),
         *run_details(read),
     ]
-    path = write_report(out / "report.html", f"{len(labels)} objectives on documents", sections)
+    path = write_report(page, f"{len(labels)} objectives on documents", sections)
     print_table("Objectives on documents", headers, rows, notes)
     echo(f"Wrote {out}: report.html (open it in any browser), table.md, table.json, runs.")
     return path

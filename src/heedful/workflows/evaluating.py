@@ -56,8 +56,9 @@ def evaluate(
     write_rows(({"step": 0, **row} for row in found.rows), out / WATCHED_FILE)
     content = {"model": path, "seed": seed, "watch": asked.model_dump(mode="json"), "metrics": found.metrics}
     write_json(out / "evaluation.json", content)
-    sections = [Section("Numbers", table(found.metrics)), Section("Samples", watched(out) or blocks.note("None."))]
-    write_report(out / "report.html", f"{model}", sections)
+    page = out / "report.html"
+    samples = watched(out, page, "evaluation") or blocks.note("None.")
+    write_report(page, f"{model}", [Section("Numbers", table(found.metrics)), Section("Samples", samples)])
     for name, value in found.metrics.items():
         echo(f"{name:<48} {value:.5g}")
     return out
