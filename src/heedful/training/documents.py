@@ -37,6 +37,9 @@ IDLE = ("rewards", "value", "view", "max_prompt_length", "sampling", "prefer", "
 ABOVE = "a document with a score above the threshold"
 SEEN = "a document of the tokens that are skipped"
 
+SCORER = "scorer"
+"""The column in which `heed score` says who judged."""
+
 Stream = Callable[[], Iterable[Example | Dropped]]
 
 
@@ -52,6 +55,8 @@ def prepare_documents(
     controls = span_controls(objective, config.seed)
     survey = Survey.of(config)
     for line in (f"{name} data: {line}" for name, source in survey.sources.items() for line in source.lines()):
+        echo(line)
+    if (line := survey.other_scorer()) is not None:
         echo(line)
     make = _Maker(config, template, cache_dir, echo)
     train = survey.stream("train")
@@ -98,6 +103,7 @@ class Survey:
     """What one pass over the documents found: who they are, their scores, and which are held out.
 
     scores: of the training documents, NaN where nobody judged.  counts: documents of `train` and of `eval`.
+    scorers: who judged them, as far as `heed score` wrote it down.
     """
 
     config: TrainConfig
@@ -105,6 +111,7 @@ class Survey:
     scores: np.ndarray = field(default_factory=lambda: np.empty(0))
     digests: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    scorers: set[str] = field(default_factory=set)
 
     @staticmethod
     def of(config: TrainConfig) -> Survey:
@@ -121,6 +128,8 @@ class Survey:
                 part = "eval" if name == "eval" or survey._is_held_out(document) else "train"
                 digests[part].update(_content(document))
                 survey.counts[part] += 1
+                if (scorer := document.extra.get(SCORER)) is not None:
+                    survey.scorers.add(str(scorer))
                 if part == "train":
                     cost = document.responses[0].cost
                     scores.append(float("nan") if cost is None else cost)
@@ -132,6 +141,16 @@ class Survey:
     def has_evaluation(self) -> bool:
         """Whether documents are held out."""
         return self.config.eval_data is not None or self.config.eval_fraction is not None
+
+    def other_scorer(self) -> str | None:
+        """A line that says it where the documents were scored by another scorer than the one that watches."""
+        watch = self.config.watch
+        if watch is None or watch.scorer is None or self.scorers <= {watch.scorer}:
+            return None
+        return (
+            f"the documents were scored by {', '.join(sorted(self.scorers))}, and what is watched is by "
+            f"{watch.scorer}: their numbers, as segments/carried and segments/score, are of two kinds"
+        )
 
     def digest(self, part: str) -> str:
         """Of the texts and scores of a part, `train` or `eval`."""
