@@ -1,8 +1,8 @@
 """`python -m benchmarks.labelling`: the labelling application under load and kills; writes results/labelling.json.
 
 Load: 100,000 items with 1,000,000 answers on SQLite; import, export, statistics; claims and submissions by 20 labellers
-who think in between.  Crowd: 50 workers who do not think, on SQLite and, with --postgresql URL, on PostgreSQL.
-Kills: a server is killed again and again while 8 programs submit; what was acknowledged must be there, once.
+who think in between.  Crowd: 50 workers who do not think.  Kills: a server is killed again and again while 8 programs
+submit; what was acknowledged must be there, once.  Both on SQLite and, with --postgresql URL URL, on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -51,19 +51,22 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=60.0, help="of work under think time")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--postgresql", metavar="URL", help="an empty database, for the crowd")
+    two = {"nargs": 2, "metavar": "URL", "default": (None, None)}
+    parser.add_argument("--postgresql", **two, help="two empty databases, for the crowd and for the kills")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="heedful-labels-") as folder:
         place = Path(folder)
         found: dict[str, Any] = {"load": load(place / "load.db", arguments.items, arguments.seconds)}
         say("load", found["load"])
-        found["crowd, SQLite"] = crowd(str(place / "crowd.db"))
-        say("crowd, SQLite", found["crowd, SQLite"])
-        if arguments.postgresql:
-            found["crowd, PostgreSQL"] = crowd(arguments.postgresql)
-            say("crowd, PostgreSQL", found["crowd, PostgreSQL"])
-        found["kills"] = kills(place / "kills.db", arguments.kills)
-        say("kills", found["kills"])
+        for name, url, other in (
+            ("SQLite", place / "crowd.db", place / "kills.db"),
+            ("PostgreSQL", *arguments.postgresql),
+        ):
+            if url is not None:
+                found[f"crowd, {name}"] = crowd(str(url))
+                say(f"crowd, {name}", found[f"crowd, {name}"])
+                found[f"kills, {name}"] = kills(str(other), arguments.kills)
+                say(f"kills, {name}", found[f"kills, {name}"])
     result = {"date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}", "machine": machine(2), **found}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {RESULT}")

@@ -33,7 +33,7 @@ def pages(path: Path, labeller: Account) -> dict[str, Any] | None:
     db.close()
     port = free_port()
     site = f"http://127.0.0.1:{port}"
-    server = serve(path, port)
+    server = serve(str(path), port)
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from heedful.labelling import accounts, items, projects, versions
@@ -75,9 +74,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def serve(path: Path, port: int) -> subprocess.Popen[str]:
+def serve(url: str, port: int) -> subprocess.Popen[str]:
     """A server that answers."""
-    command = [sys.executable, "-m", "heedful", "label", "serve", "--db", str(path), "--port", str(port)]
+    command = [sys.executable, "-m", "heedful", "label", "serve", "--db", url, "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert server.stdout is not None
     first = server.stdout.readline()

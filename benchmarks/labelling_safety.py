@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -73,9 +72,12 @@ def audit(db: Database, acknowledged: list[str], overlap: int) -> dict[str, Any]
     }
 
 
-def kills(path: Path, times: int, programs: int = 8) -> dict[str, Any]:
-    """A server killed by SIGKILL while programs submit over HTTP; each sends again until it hears that it is there."""
-    db = Database(str(path))
+def kills(url: str, times: int, programs: int = 8) -> dict[str, Any]:
+    """A server killed by SIGKILL while programs submit over HTTP; each sends again until it hears that it is there.
+
+    url: of an empty database of either kind.  It is our server that is killed, also where the database has one.
+    """
+    db = Database(url)
     people, _ = set_up(db, pairs(3000), 2, programs)
     with db.write() as connection:
         tokens = [accounts.make_token(connection, who.id, "load", ["label"], None, who.actor) for who in people]
@@ -111,24 +113,38 @@ def kills(path: Path, times: int, programs: int = 8) -> dict[str, Any]:
                 time.sleep(0.1)
 
     threads = [threading.Thread(target=program, args=(token,)) for token in tokens]
-    server = serve(path, port)
+    server = serve(url, port)
     for thread in threads:
         thread.start()
     draw = random.Random(0)
     for _ in range(times):
+        until_ready(port)
         time.sleep(draw.uniform(1.0, 2.0))
         server.send_signal(signal.SIGKILL)
         server.wait()
-        server = serve(path, port)
+        server = serve(url, port)
+    until_ready(port)
     time.sleep(1.0)
     stop.set()
     for thread in threads:
         thread.join()
     server.kill()
     server.wait()
-    db = Database(str(path))
+    db = Database(url)
     found = audit(db, acknowledged, 2)
-    with db.read() as connection:
-        found["integrity"] = connection.exec_driver_sql("PRAGMA integrity_check").scalar()
+    if db.is_sqlite:
+        with db.read() as connection:
+            found["integrity"] = connection.exec_driver_sql("PRAGMA integrity_check").scalar()
     db.close()
     return {"kills": times, **found, "answers_sent_again_and_known": resent["same answer"]}
+
+
+def until_ready(port: int) -> None:
+    """Return when the server answers, so that it is killed at work and not while it starts."""
+    for _ in range(600):
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=20).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise RuntimeError(f"no server answers at port {port}")
