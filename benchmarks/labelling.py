@@ -1,8 +1,8 @@
 """`python -m benchmarks.labelling`: the labelling application under load and kills; writes results/labelling.json.
 
 Load: 100,000 items with 1,000,000 answers on SQLite; import, export, statistics; claims and submissions by 20 labellers
-who think in between.  Crowd: 50 workers who do not think.  Kills: a server is killed again and again while 8 programs submit;
-what was acknowledged must be there, once.  Both on SQLite and, with --postgresql URL URL, on PostgreSQL.
+who think in between.  Crowd: 50 workers who do not think.  Kills: a server is killed again and again while 8 programs
+submit; what was acknowledged must be there, once.  Both on SQLite and, with --postgresql URL URL, on PostgreSQL.
 """
 
 from __future__ import annotations

@@ -260,6 +260,20 @@ class TestGoldAndRepeats:
         assert len(set(repeats)) == len(repeats)
         assert work.claim(db, bob, "p") is None  # nobody else is given them
 
+    def test_a_repetition_that_was_skipped_does_not_come_again_and_work_goes_on(self, db):
+        make_project(db, 12, repeat_rate=0.5, repeat_after=1)
+        ann = person(db, "ann", member="annotator")
+        seen, skipped = Counter(), 0
+        while (task := work.claim(db, ann, "p")) is not None:
+            seen[task.prompt[0]["content"]] += 1
+            if seen[task.prompt[0]["content"]] == 1:
+                answer(db, ann, task)
+            else:
+                work.skip_task(db, ann, task.slot, task.lease_token, "other")
+                skipped += 1
+        assert (len(seen), max(seen.values())) == (12, 2)
+        assert skipped > 2
+
 
 class TestManyAtOnce:
     @pytest.mark.slow

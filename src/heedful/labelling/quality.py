@@ -173,16 +173,14 @@ def _judged(connection: Connection, found: Project, question: str) -> list[list[
 def self_agreement(connection: Connection, found: Project) -> dict[int, dict[str, Any]]:
     """Of repeated items: how many somebody answered as before, question by question that has one verdict."""
     before = annotation.alias("before")
+    again = select(item.c.id).where(item.c.project_id == found.id, item.c.kind == "repeat")
+    # The sum keeps SQLite from looking through all of somebody's answers for the one to that item.
+    theirs = before.c.user_id + 0 == annotation.c.user_id
     rows = connection.execute(
         select(annotation.c.user_id, annotation.c.value, before.c.value)
         .join(item, item.c.id == annotation.c.item_id)
-        .join(before, (before.c.item_id == item.c.repeat_of) & (before.c.user_id == annotation.c.user_id))
-        .where(
-            annotation.c.project_id == found.id,
-            annotation.c.is_current,
-            before.c.is_current,
-            item.c.kind == "repeat",
-        )
+        .join(before, (before.c.item_id == item.c.repeat_of) & theirs)
+        .where(annotation.c.item_id.in_(again), annotation.c.is_current, before.c.is_current)
     )
     same: dict[int, list[bool]] = defaultdict(list)
     for user_id, value, earlier in rows:

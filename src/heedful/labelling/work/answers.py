@@ -240,10 +240,8 @@ def revise(
             annotation.c.user_id == account.id,
             annotation.c.project_id == found.id,
             annotation.c.is_current,
-            or_(
-                annotation.c.submitted_at > row.submitted_at,
-                (annotation.c.submitted_at == row.submitted_at) & (annotation.c.id > row.id),
-            ),
+            annotation.c.submitted_at >= row.submitted_at,
+            or_(annotation.c.submitted_at > row.submitted_at, annotation.c.id > row.id),
         )
         if connection.execute(later).scalar_one() >= found.settings.undo_window:
             raise Refused(403, f"only your last {found.settings.undo_window} answers can be changed")

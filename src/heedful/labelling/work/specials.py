@@ -57,12 +57,12 @@ def _unseen_gold(
 def _repetition(connection: Connection, found: Project, account: Account, draw: random.Random) -> dict[str, Any] | None:
     """An item that this person answered long enough ago, as an item of its own that repeats it."""
     mine = (annotation.c.user_id == account.id) & (annotation.c.project_id == found.id)
-    again = select(item.c.repeat_of).join(slot, slot.c.item_id == item.c.id)
-    asked = again.where(item.c.repeat_of.is_not(None), slot.c.user_id == account.id)
+    suffix, again = f"#again-{account.id}", item.alias("again")
+    asked = exists().where(again.c.repeat_of == item.c.id, again.c.external_id == item.c.external_id + suffix)
     rows = connection.execute(
         select(item)
         .join(annotation, annotation.c.item_id == item.c.id)
-        .where(mine, annotation.c.is_current, item.c.kind == "normal", item.c.state != "void", item.c.id.not_in(asked))
+        .where(mine, annotation.c.is_current, item.c.kind == "normal", item.c.state != "void", ~asked)
         .order_by(annotation.c.submitted_at.desc())
         .offset(found.settings.repeat_after)
         .limit(200)
@@ -73,7 +73,7 @@ def _repetition(connection: Connection, found: Project, account: Account, draw: 
     original = dict(draw.choice(left))
     values = {name: value for name, value in original.items() if name != "id"}
     values |= {"public_id": new_id(), "kind": "repeat", "repeat_of": original["id"], "state": "open"}
-    values |= {"external_id": f"{original['external_id']}#again-{account.id}", "created_at": now()}
+    values |= {"external_id": original["external_id"] + suffix, "created_at": now()}
     key = connection.execute(insert(item).values(**values)).inserted_primary_key
     assert key is not None
     copied = connection.execute(select(response).where(response.c.item_id == original["id"]).order_by(response.c.id))
