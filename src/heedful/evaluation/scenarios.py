@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from heedful.config import ScenarioConfig, did_you_mean
+from heedful.config.watch import Split
 from heedful.evaluation.self_bleu import self_bleu
 from heedful.evaluation.text_metrics import distinct_ngrams, expected_max, ngram_entropy, response_length
 from heedful.rollouts import in_order, sample
 from heedful.scorers import Scorer
-from heedful.scorers.documents import Split, judge_documents, scores_of
+from heedful.scorers.documents import judge_documents, scores_of
 from heedful.tokens.templates import Template
 from heedful.types import TEXT, Message, Rollout, UserError
 

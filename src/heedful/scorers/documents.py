@@ -12,12 +12,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from heedful.config.watch import Split
 from heedful.scorers.scorer import DocumentFunction, Scorer, WrongCount, reason_of
 from heedful.types import Span
-
-Split = Literal["own", "lines", "sentences", "none"]
 
 # A run of marks is tried from its first mark only: a text of nothing but dots takes no longer than another.
 _SENTENCE = re.compile(r".*?(?:(?<![.!?…])[.!?…]+[\"'”’)\]]*(?:\s+|\Z)|\n\s*|\Z)", re.DOTALL)

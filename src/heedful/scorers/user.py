@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast, get_args
 
-from heedful.scorers.documents import Split
+from heedful.config.watch import Split
 from heedful.scorers.scorer import DocumentFunction, ScoreFunction, Scorer
 from heedful.types import Span, UserError
 from heedful.user_file import user_function

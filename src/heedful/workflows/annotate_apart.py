@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from heedful.scorers.documents import Judgement, Split
+from heedful.config.watch import Split
+from heedful.scorers.documents import Judgement
 from heedful.types import RunError
 from heedful.workflows.annotate_shards import Done, Form, Shard, finish, judge, load_scorer
 from heedful.workflows.fan_out import alone

@@ -11,8 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 from heedful.config.score import Rows
+from heedful.config.watch import Split
 from heedful.scorers import Scorer, get
-from heedful.scorers.documents import Judgement, Split, judge_documents
+from heedful.scorers.documents import Judgement, judge_documents
 from heedful.types import Span
 from heedful.workflows.fan_out import worker_number
 
