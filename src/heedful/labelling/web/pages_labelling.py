@@ -18,7 +18,7 @@ from heedful.labelling.tables import annotation, item
 from heedful.labelling.web.callers import DB, of_project
 from heedful.labelling.web.forms import answer_of, whole
 from heedful.labelling.web.showing import Form, Sender, Viewer, back, show
-from heedful.labelling.web.words import choices, form_values, in_words
+from heedful.labelling.web.words import choices, form_values, in_words, scores_in_words
 from heedful.labelling.work import Refused
 
 router = APIRouter(include_in_schema=False)
@@ -107,7 +107,10 @@ def _suggested(found: projects.Project, task: work.Task | None) -> list[dict[str
         return []
     shown = [one.key for one in task.responses]
     said = [well_formed(found.questions, shown, one["value"]) for one in task.suggestions]
-    return [{**one, "words": in_words(value, shown)} for one, value in zip(task.suggestions, said, strict=True)]
+    return [
+        {**one, "words": in_words(value, shown), "scores": scores_in_words(one["value"], shown)}
+        for one, value in zip(task.suggestions, said, strict=True)
+    ]
 
 
 def _keys(db: Database, slot: str, account: Account) -> list[str]:

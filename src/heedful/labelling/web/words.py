@@ -61,3 +61,12 @@ def in_words(value: Mapping[str, Any], shown: list[str]) -> list[str]:
     if value.get("rationale"):
         words.append(f"“{value['rationale'][:120]}”")
     return words
+
+
+def scores_in_words(value: Any, shown: list[str]) -> str:
+    """The scores that a model gave to the responses that are shown, of what it gave, which nobody checked."""
+    scores = value.get("scores") if isinstance(value, Mapping) else None
+    if not isinstance(scores, Mapping):
+        return ""
+    given = [(render.letter(place), scores.get(key)) for place, key in enumerate(shown)]
+    return ", ".join(f"{name} {score:.2f}" for name, score in given if type(score) in (int, float))
