@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,13 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture
-def site(sqlite) -> Iterator[str]:
+@contextmanager
+def served(db: Database) -> Iterator[str]:
+    """The address of its pages, while they are served."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(create_app(sqlite), port=port, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(create_app(db), port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -55,6 +57,12 @@ def site(sqlite) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(timeout=10)
+
+
+@pytest.fixture
+def site(sqlite) -> Iterator[str]:
+    with served(sqlite) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from sqlalchemy import insert, select, update
 
 from heedful.labelling import adjudicating, work
 from heedful.labelling.database import Database
 from heedful.labelling.new_items import NewItem, NewResponse
 from heedful.labelling.tables import item, project, suggestion, user
-from heedful.labelling.web.app import create_app
 from heedful.types import Message
 from tests.labelling.conftest import answered, better, make_project, person
-from tests.labelling.test_browser import HOSTILE, chromium, opened  # noqa: F401
+from tests.labelling.test_browser import HOSTILE, chromium, opened, served  # noqa: F401
 from tests.labelling.test_formats import EVERYTHING, FULL_ANSWER
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -72,17 +67,8 @@ def db(tmp_path_factory) -> Iterator[Database]:
 @pytest.fixture(scope="module")
 def place(db) -> Iterator[str]:
     """The address of its pages."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(create_app(db), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(timeout=10)
+    with served(db) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
